@@ -1,0 +1,71 @@
+# `make` lists the targets. Every target sets up what it needs by itself: Python 3.11+, make and
+# git are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+GENERATOR := .venv-generator/bin/python
+HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
+TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
+	sandbox/bitopro_sandbox tests docs
+
+.PHONY: help demo test generate drift lint types record sandbox build lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
+	@$(BIN)/python docs/demo.py
+
+test: lint types drift  ## everything that must hold before a change is shared
+	$(BIN)/python -m pytest
+
+generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
+	$(GENERATOR) openapi/generate.py
+
+drift: .venv-generator/ready  ## fail if generated/bitopro_client is not what the spec gives
+	$(GENERATOR) openapi/generate.py --check
+
+lint: .venv/ready  ## ruff over hand-written code, and the house rules of the spec
+	$(BIN)/ruff check $(HAND_WRITTEN)
+	$(BIN)/ruff format --check $(HAND_WRITTEN)
+	$(BIN)/python openapi/rules.py
+
+types: .venv/ready  ## mypy --strict over every package and the tests
+	$(BIN)/mypy $(TYPED)
+
+record: .venv/ready  ## record the cassettes anew (see tests/cassettes/README.md)
+	$(BIN)/python -m pytest tests/test_cassettes.py --record-mode=rewrite $(LIVE)
+
+sandbox: .venv/ready  ## run the local exchange until Ctrl-C
+	@$(BIN)/python -m bitopro_sandbox
+
+build: .venv/ready  ## build the wheel into dist/
+	$(BIN)/hatchling build -t wheel
+
+lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
+	for name in dev generator; do \
+	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \
+	  || exit 1; \
+	done
+
+clean:  ## remove the environments and every cache
+	rm -rf .venv .venv-generator .venv-lock dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The package is installed from the checkout, with the pinned hatchling and nothing else.
+.venv/ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv-generator/ready: requirements/generator.txt
+	$(PYTHON) -m venv --clear .venv-generator
+	$(GENERATOR) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv-lock/ready: requirements/lock.txt
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
