@@ -1,0 +1,61 @@
+"""What tests share besides fixtures."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bitopro_auth import Credentials
+from bitopro_sandbox import Sandbox
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def credentials_of(sandbox: Sandbox) -> Credentials:
+    """Return the credentials of the sandbox's account."""
+    account = sandbox.account
+    return Credentials(account.api_key, account.api_secret, account.identity)
+
+
+class Wire:
+    """A server that keeps the bytes it receives and answers each request with the same bytes."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.requests: list[bytes] = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v3"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(5)
+                received = b""
+                while b"\r\n\r\n" not in received and (chunk := connection.recv(65536)):
+                    received += chunk
+                self.requests.append(received)
+                connection.sendall(self._answer)
+
+    def close(self) -> None:
+        # `close` alone would leave the thread in its `accept`.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+
+@contextmanager
+def wire(body: bytes, status: str = "200 OK", headers: str = "") -> Iterator[Wire]:
+    """Serve one answer, whatever is asked."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{headers}\r\n"
+    server = Wire(head.encode() + body)
+    try:
+        yield server
+    finally:
+        server.close()
