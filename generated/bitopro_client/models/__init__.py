@@ -1,0 +1,10 @@
+# Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
+"""Contains all the data models used in inputs/outputs"""
+
+from .cancelled_order import CancelledOrder
+from .error import Error
+
+__all__ = (
+    "CancelledOrder",
+    "Error",
+)

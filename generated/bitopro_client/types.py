@@ -1,0 +1,162 @@
+# Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
+"""What all the endpoints share."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Literal, TypeVar
+
+import httpx
+from attrs import field, frozen
+
+from .errors import InvalidArgument, UnexpectedStatus, UnreadableAnswer
+
+
+class Unset:
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+UNSET: Unset = Unset()
+
+T = TypeVar("T")
+
+
+@frozen
+class RateLimit:
+    """A documented limit.
+
+    Attributes:
+        requests: How many requests may be sent in each period.
+        period_seconds: The period's length, in seconds.
+        per: What the exchange counts by, such as `ip` and `account`.
+    """
+
+    requests: int
+    period_seconds: int
+    per: tuple[str, ...]
+
+
+@frozen
+class Operation:
+    """What the spec says of one operation.
+
+    Attributes:
+        name: The operationId, such as `cancelOrder`.
+        method: The HTTP method, in capitals.
+        path: The path below the base URL, with its parameters in braces.
+        rate_limit: The operation's own documented limit; None where only the general one holds.
+        answer_repeats: By path parameter, the property of the answer that must repeat it.
+    """
+
+    name: str
+    method: str
+    path: str
+    rate_limit: RateLimit | None
+    answer_repeats: Mapping[str, str]
+
+
+@frozen
+class Response(Generic[T]):
+    """An answer that was understood.
+
+    Attributes:
+        status_code: The HTTP status.
+        content: The body as it came.
+        headers: The answer's headers.
+        parsed: The body as a model.
+    """
+
+    status_code: int
+    content: bytes
+    headers: Mapping[str, str]
+    parsed: T
+
+
+@frozen
+class Call(Generic[T]):
+    """An operation with its arguments: what a client sends, and how it reads the answer.
+
+    Attributes:
+        operation: The operation.
+        arguments: The path's arguments, by their names in the exchange's documents.
+    """
+
+    operation: Operation
+    arguments: Mapping[str, str]
+    _get_kwargs: Callable[[], dict[str, Any]] = field(repr=False, alias="get_kwargs")
+    _parse: Callable[[Any], T] = field(repr=False, alias="parse")
+
+    def request_kwargs(self) -> dict[str, Any]:
+        """Return the arguments of `httpx.Client.request`.
+
+        Raises:
+            errors.InvalidArgument: If an argument breaks its rule.
+        """
+        return self._get_kwargs()
+
+    def read(self, response: httpx.Response) -> Response[T]:
+        """Return the answer of this call.
+
+        Raises:
+            errors.UnexpectedStatus: If the status is not that of a success.
+            errors.UnreadableAnswer: If the body is not what the document promises, or is the
+                answer to another question.
+        """
+        status, content = response.status_code, response.content
+        if not 200 <= status < 300:
+            raise UnexpectedStatus(status, content)
+        try:
+            # Decimal text stays text even where the exchange sends a number: never a float.
+            body = json.loads(content, parse_float=str)
+            parsed = self._parse(body)
+        except Exception as error:
+            raise UnreadableAnswer(status, content, f"{type(error).__name__}: {error}") from error
+        for parameter, name in self.operation.answer_repeats.items():
+            if str(body[name]).lower() != self.arguments[parameter].lower():
+                raise UnreadableAnswer(
+                    status, content, f"it is not about the {parameter} asked for"
+                )
+        return Response(
+            status_code=status, content=content, headers=response.headers, parsed=parsed
+        )
+
+
+def check_text(
+    parameter: str, value: object, *, pattern: str, min_length: int, max_length: int
+) -> None:
+    """Raise unless `value` is a text that matches the whole pattern.
+
+    Raises:
+        errors.InvalidArgument: Naming the parameter and the rule, never the value.
+    """
+    if (
+        not isinstance(value, str)
+        or not min_length <= len(value) <= max_length
+        or re.fullmatch(pattern, value, re.ASCII) is None
+    ):
+        raise InvalidArgument(
+            parameter, f"text of {min_length} to {max_length} characters that matches {pattern}"
+        )
+
+
+def check_boolean(parameter: str, value: object) -> None:
+    """Raise unless `value` is True, False or UNSET: the text "false" would count as true.
+
+    Raises:
+        errors.InvalidArgument: Naming the parameter and the rule.
+    """
+    if not isinstance(value, bool | Unset):
+        raise InvalidArgument(parameter, "True or False")
+
+
+__all__ = [
+    "UNSET",
+    "Call",
+    "Operation",
+    "RateLimit",
+    "Response",
+    "Unset",
+    "check_boolean",
+    "check_text",
+]

@@ -1,0 +1,171 @@
+"""Write the generated client: `make generate` and `make drift` call this.
+
+It runs openapi-python-client as its command line does, with three additions: the templates also
+see each operation's raw description (`operations`), which the generator's own model leaves out;
+every file is stamped on its first line; and any warning is a failure.
+"""
+
+import argparse
+import difflib
+import os
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from openapi_python_client import Project
+from openapi_python_client.config import Config, ConfigFile, MetaType
+from openapi_python_client.parser import GeneratorData
+from openapi_python_client.parser.errors import GeneratorError
+from openapi_python_client.strings import PythonIdentifier
+from ruamel.yaml import YAML
+
+HERE = Path(__file__).resolve().parent
+SPEC = HERE / "bitopro.yaml"
+OUTPUT = HERE.parent / "generated" / "bitopro_client"
+STAMP = (
+    f"# Generated from openapi/{SPEC.name} by `make generate` "
+    f"(openapi-python-client {version('openapi-python-client')}). Do not edit.\n"
+)
+
+
+def python_literal(value: object) -> str:
+    """Return the Python source of a plain value of the spec, lists as tuples."""
+    return repr(tuple(value) if isinstance(value, list) else value)
+
+
+def resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Follow a local `$ref`, if the node is one."""
+    if "$ref" not in node:
+        return node
+    target: Any = document
+    for key in node["$ref"].removeprefix("#/").split("/"):
+        target = target[key]
+    return resolve(document, target)
+
+
+def raw_operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return every operation by operationId, with its method, path and resolved parameters."""
+    operations = {}
+    for path, item in document["paths"].items():
+        for method in item.keys() & {"get", "put", "post", "delete"}:
+            raw = item[method]
+            parameters = [
+                resolve(document, p) for p in item.get("parameters", []) + raw.get("parameters", [])
+            ]
+            operations[raw["operationId"]] = {
+                **raw,
+                "method": method.upper(),
+                "path": path,
+                "schemas": {p["name"]: resolve(document, p["schema"]) for p in parameters},
+            }
+    return operations
+
+
+def describe_parameters(document: dict[str, Any]) -> None:
+    """Copy each parameter's description to its schema, the only place the generator reads it."""
+    inline = [
+        parameter
+        for item in document["paths"].values()
+        for operation in item.values()
+        if isinstance(operation, dict)
+        for parameter in operation.get("parameters", [])
+    ]
+    for parameter in inline + list(document["components"].get("parameters", {}).values()):
+        if "schema" in parameter and "$ref" not in parameter["schema"]:
+            parameter["schema"].setdefault("description", parameter["description"])
+
+
+def build(spec: Path, output: Path) -> list[GeneratorError]:
+    """Generate the client of `spec` into the new folder `output`; return what went wrong."""
+    document = YAML(typ="safe").load(spec)
+    describe_parameters(document)
+    config = Config.from_sources(
+        ConfigFile.load_from_path(HERE / "generator.yaml"),
+        MetaType.NONE,
+        document_source=spec,
+        file_encoding="utf-8",
+        overwrite=False,
+        output_path=output,
+    )
+    data = GeneratorData.from_dict(document, config=config)
+    if isinstance(data, GeneratorError):
+        return [data]
+    project = Project(openapi=data, config=config, custom_template_path=HERE / "templates")
+    project.env.filters["python_literal"] = python_literal
+    project.env.globals.update(
+        document=document,
+        operations={
+            PythonIdentifier(name, config.field_prefix): raw
+            for name, raw in raw_operations(document).items()
+        },
+    )
+    errors = list(project.build())
+    (output / "py.typed").touch()
+    for file in output.rglob("*"):
+        if file.is_file():
+            file.write_text(STAMP + file.read_text("utf-8"), "utf-8")
+    return errors
+
+
+def read_tree(folder: Path) -> dict[str, str]:
+    """Return the text of every file below `folder`, by its path inside it."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_text("utf-8")
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+def differences(committed: dict[str, str], fresh: dict[str, str]) -> list[str]:
+    """Say how two trees differ: a line per missing or unknown file, a diff per edited one."""
+    report = []
+    for name in sorted(committed.keys() | fresh.keys()):
+        if name not in fresh:
+            report.append(f"{name}: no such file is generated")
+        elif name not in committed:
+            report.append(f"{name}: missing")
+        elif committed[name] != fresh[name]:
+            lines = difflib.unified_diff(
+                committed[name].splitlines(),
+                fresh[name].splitlines(),
+                name,
+                "generated",
+                n=1,
+                lineterm="",
+            )
+            report.append(f"{name}: edited\n" + "\n".join(lines))
+    return report
+
+
+def main() -> int:
+    """Generate, or with `--check` compare; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    parser.add_argument("--spec", type=Path, default=SPEC)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    # The hooks run the ruff of the generator's environment, not whatever is first on the path.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / "bitopro_client"
+        errors = build(arguments.spec, fresh)
+        for error in errors:
+            print(f"{error.header}: {error.detail}", file=sys.stderr)
+        if errors:
+            return 1
+        if arguments.check:
+            report = differences(read_tree(arguments.output), read_tree(fresh))
+            if report:
+                print("\n".join(report), file=sys.stderr)
+                print("The client is not what the spec gives. Run: make generate", file=sys.stderr)
+            return 1 if report else 0
+        shutil.rmtree(arguments.output, ignore_errors=True)
+        shutil.copytree(fresh, arguments.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
