@@ -1,0 +1,39 @@
+"""Cancel orders on the BitoPro exchange, and know what happened.
+
+from bitopro_client.api.orders import cancel_order
+from bitopro_orders import connect
+
+with connect() as client:
+    cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
+"""
+
+from .connection import OrdersClient, connect
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    BitoProError,
+    ClockMismatchError,
+    InvalidArgumentError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RejectedError,
+)
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "BitoProError",
+    "ClockMismatchError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "NotSentError",
+    "OrdersClient",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RejectedError",
+    "connect",
+]

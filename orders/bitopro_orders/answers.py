@@ -1,0 +1,99 @@
+"""What an answer says beyond its model: pure readings of status, headers and error body."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    BitoProError,
+    ClockMismatchError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RejectedError,
+)
+
+LONGEST_MESSAGE = 300
+
+REFUSALS: Mapping[int, type[RejectedError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    422: BadRequestError,
+}
+
+
+def error_of(
+    status: int, content: bytes, headers: Mapping[str, str], *, now_ms: int, secrets: Iterable[str]
+) -> BitoProError:
+    """Return the error that an answer without success stands for.
+
+    A 408 is documented without a word on whether the request was processed, so it is unknown,
+    as is everything that is not a 4xx: a 5xx, a CDN's own status, a redirect.
+
+    Args:
+        status: The HTTP status; anything but a 2xx.
+        content: The body.
+        headers: The answer's headers.
+        now_ms: This machine's time when the answer came, in milliseconds since the epoch.
+        secrets: Texts that the exchange's message must not repeat.
+    """
+    if status == 408 or not 400 <= status < 500:
+        return OutcomeUnknownError(f"the exchange answered {status}", status=status)
+    message = exchange_message(content, secrets)
+    if status == 409:
+        return ClockMismatchError(
+            status, message, difference_ms=clock_difference_ms(headers, now_ms)
+        )
+    if status == 429:
+        return RateLimitedError(status, message, retry_after=retry_after_seconds(headers, now_ms))
+    return REFUSALS.get(status, RejectedError)(status, message)
+
+
+def exchange_message(content: bytes, secrets: Iterable[str] = ()) -> str:
+    """Return the text of `{"error": "<text>"}`, in one line, masked; empty for any other body."""
+    try:
+        message = json.loads(content)["error"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    if not isinstance(message, str):
+        return ""
+    for secret in secrets:
+        message = message.replace(secret, "***")
+    return " ".join(message.split())[:LONGEST_MESSAGE]
+
+
+def clock_difference_ms(headers: Mapping[str, str], now_ms: int) -> int | None:
+    """Return `now_ms` minus the answer's `Date`, in milliseconds; None without a usable one."""
+    date_ms = _date_ms(headers.get("Date", ""))
+    return None if date_ms is None else now_ms - date_ms
+
+
+def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None:
+    """Return the wait that `Retry-After` asks for, in seconds; None without a usable one.
+
+    The header's two forms are a number of seconds and a date (RFC 9110, 10.2.3). A date counts
+    from the answer's own `Date` where there is one: the two clocks may differ.
+    """
+    value = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        until_ms = _date_ms(value)
+        if until_ms is None:
+            return None
+        since_ms = _date_ms(headers.get("Date", ""))
+        return max(0.0, (until_ms - (now_ms if since_ms is None else since_ms)) / 1000)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _date_ms(text: str) -> int | None:
+    try:
+        return round(parsedate_to_datetime(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None

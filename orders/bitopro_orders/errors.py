@@ -1,0 +1,131 @@
+"""What a call raises: three cases that call for three different reactions.
+
+    BitoProError
+    ├── NotSentError               nothing left this machine: mend it and call again
+    │   └── InvalidArgumentError   an argument breaks its rule (also a ValueError)
+    ├── RejectedError              the exchange answered no
+    │   ├── BadRequestError        400, 422
+    │   ├── AuthenticationError    401
+    │   ├── PermissionDeniedError  403
+    │   ├── NotFoundError          404
+    │   ├── ClockMismatchError     409
+    │   └── RateLimitedError       429
+    └── OutcomeUnknownError        it may or may not have happened: find out before anything else
+
+No message and no attribute holds a header of the request.
+"""
+
+from typing import Any, Self
+
+
+class BitoProError(Exception):
+    """Anything that goes wrong with a call."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled by its attributes: errors cross process borders, and Exception's own way calls
+        # the constructor with the message alone.
+        return self._restored, (self.args, self.__dict__)
+
+    @classmethod
+    def _restored(cls, args: tuple[Any, ...], attributes: dict[str, Any]) -> Self:
+        error = cls.__new__(cls, *args)
+        error.__dict__.update(attributes)
+        return error
+
+
+class NotSentError(BitoProError):
+    """Nothing left this machine, so nothing was done: calling again is safe."""
+
+
+class InvalidArgumentError(NotSentError, ValueError):
+    """An argument breaks its rule. The message names the parameter and the rule."""
+
+
+class RejectedError(BitoProError):
+    """The exchange answered no to this request.
+
+    Attributes:
+        status: The HTTP status.
+        message: The exchange's own text; empty if it gave none.
+    """
+
+    advice = "Read the exchange's message; nothing was done"
+
+    def __init__(self, status: int, message: str, *, note: str = "") -> None:
+        self.status = status
+        self.message = message
+        text = f"the exchange refused with {status}: {message or 'no message'}"
+        super().__init__(". ".join(filter(None, (text, note, self.advice))))
+
+
+class BadRequestError(RejectedError):
+    """400 or 422: a parameter is wrong, or the order cannot be cancelled."""
+
+    advice = "Check the pair and the order's id, and read the order: it may be final already"
+
+
+class AuthenticationError(RejectedError):
+    """401: the API key or the signature is wrong."""
+
+    advice = "Check the API key and secret, and that the key is still valid"
+
+
+class PermissionDeniedError(RejectedError):
+    """403: the API key lacks the permission, or may not be used from this address."""
+
+    advice = "Check the key's permissions and its list of IP addresses"
+
+
+class NotFoundError(RejectedError):
+    """404: there is no such order. This does not say that it was cancelled."""
+
+    advice = "Check the pair and the order's id; it is not known that the order was cancelled"
+
+
+class ClockMismatchError(RejectedError):
+    """409: this machine's clock is off, or a nonce was used twice or out of order.
+
+    Attributes:
+        difference_ms: This machine's clock minus the exchange's by the answer's `Date`, in
+            milliseconds, give or take one second; None if the answer had no usable `Date`.
+    """
+
+    advice = "Check this machine's clock, and that no other process uses the same key"
+
+    def __init__(self, status: int, message: str, *, difference_ms: int | None) -> None:
+        self.difference_ms = difference_ms
+        if difference_ms is None:
+            note = "The answer does not say how far the clocks differ"
+        else:
+            side = "ahead of" if difference_ms >= 0 else "behind"
+            note = f"This machine is {abs(difference_ms) / 1000:.1f} s {side} the exchange (±1 s)"
+        super().__init__(status, message, note=note)
+
+
+class RateLimitedError(RejectedError):
+    """429: too many requests.
+
+    Attributes:
+        retry_after: How long the exchange asks to wait, in seconds; None if it does not say.
+    """
+
+    advice = "Wait before the next call"
+
+    def __init__(self, status: int, message: str, *, retry_after: float | None) -> None:
+        self.retry_after = retry_after
+        note = "" if retry_after is None else f"It asks to wait {retry_after:g} s"
+        super().__init__(status, message, note=note)
+
+
+class OutcomeUnknownError(BitoProError):
+    """The request left this machine and no answer settles what it did.
+
+    Attributes:
+        status: The HTTP status, if there was an answer.
+    """
+
+    advice = "Read the order before doing anything else: it may be cancelled, filled or still open"
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(f"the outcome is unknown: {reason}. {self.advice}")
