@@ -1,0 +1,340 @@
+"""The exchange's API as an ASGI application."""
+
+import asyncio
+import itertools
+import posixpath
+import re
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from email.utils import formatdate
+from functools import partial
+from typing import Any, Literal, TypeAlias
+from urllib.parse import parse_qs, unquote
+
+import attrs
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from bitopro_sandbox.book import Book, Order, OrderNotLiveError, decimal_text
+from bitopro_sandbox.faults import Answer, Drop, Faults, json_answer
+from bitopro_sandbox.journal import Entry, Journal, fingerprint
+from bitopro_sandbox.settings import Permission, Settings
+from bitopro_sandbox.verify import (
+    KEY_HEADER,
+    PAYLOAD_HEADER,
+    SIGNATURE_HEADER,
+    ApiError,
+    Limit,
+    Nonces,
+    RateLimiter,
+    decode_payload,
+    nonce_of,
+    verify,
+)
+
+Content: TypeAlias = dict[str, Any]
+
+_PAIR = re.compile(r"[A-Za-z0-9]+_[A-Za-z0-9]+")
+_ORDER_ID = re.compile(r"(?:[A-Z]+-)?[0-9]+")
+
+
+@attrs.frozen
+class Connection:
+    """The TCP connection a request came over; the server puts it in ``scope["state"]``.
+
+    Attributes:
+        number: Counts the server's connections from 1.
+        transport: For the faults, which ASGI has no words for.
+    """
+
+    number: int
+    transport: asyncio.Transport
+
+    def drop(self, *, reset: bool) -> None:
+        """Close at once, without what is not yet sent."""
+        if reset:
+            linger_zero_seconds = struct.pack("ii", 1, 0)
+            sock: socket.socket = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero_seconds)
+        self.transport.abort()
+
+
+@attrs.frozen
+class Call:
+    """One documented call, ready to run.
+
+    Attributes:
+        run: Does what it asks; gets the signed JSON object and returns the answer's content.
+        permission: What the key must allow.
+        limit: How often it may be used.
+    """
+
+    run: Callable[[Content], Content]
+    permission: Permission
+    limit: Limit
+
+
+class Api:
+    """The ASGI application.
+
+    Args:
+        settings: How it behaves.
+        book: The orders it serves.
+        faults: Asked for a fault on every request.
+        journal: Told of every request.
+    """
+
+    def __init__(self, settings: Settings, book: Book, faults: Faults, journal: Journal) -> None:
+        self._settings = settings
+        self._book = book
+        self._faults = faults
+        self._journal = journal
+        self._accounts = {account.api_key: account for account in settings.accounts}
+        self._nonces = Nonces(settings.nonce_rule, settings.clock_window_ms)
+        self._limiter = RateLimiter()
+        self._sequence = itertools.count(1)
+        self._cancel_limit = Limit("cancel", settings.requests_per_minute, 60_000)
+        self._general_limit = Limit("general", settings.general_requests_per_minute, 60_000)
+        self._open_limit = Limit("open", settings.open_orders_per_second, 1_000)
+        self._many_limit = Limit("cancel_all", settings.cancel_all_per_second, 1_000)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await self._serve(Request(scope, receive), send)
+        except ClientDisconnect:
+            pass  # It left before its request was complete: nothing was asked.
+        except asyncio.CancelledError:
+            pass  # The server stops and has closed the connection; uvicorn would log a traceback.
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        body = await request.body()
+        headers = dict(request.headers)
+        connection: Connection = request.scope["state"]["connection"]
+        fault = self._faults.take(request.method)
+        entry = self._entry(request, headers, body, connection, fault.name if fault else None)
+        self._journal.record(entry)
+
+        if fault and fault.before_ms:
+            await asyncio.sleep(fault.before_ms / 1000)
+        reached = fault is None or fault.processed
+        own = self._answer(request, headers, body) if reached else Answer(200, b"")
+        processed = reached and own.status < 400
+        answer = fault.rewrite(own) if fault else own
+        status = answer.status if isinstance(answer, Answer) else None
+        self._journal.record(attrs.evolve(entry, status=status, processed=processed))
+        if fault and fault.after_ms:
+            await asyncio.sleep(fault.after_ms / 1000)
+
+        if isinstance(answer, Drop):
+            connection.drop(reset=answer.reset)
+            await request.receive()  # until the connection is gone, as uvicorn demands an answer
+        else:
+            await self._send(answer, connection, request.receive, send)
+
+    def _entry(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        body: bytes,
+        connection: Connection,
+        fault: str | None,
+    ) -> Entry:
+        triple = [headers.get(name) for name in (KEY_HEADER, PAYLOAD_HEADER, SIGNATURE_HEADER)]
+        try:
+            nonce = nonce_of(decode_payload(headers.get(PAYLOAD_HEADER, "")))
+        except ApiError:
+            nonce = None
+        present = [value for value in triple if value is not None]
+        return Entry(
+            sequence=next(self._sequence),
+            at_ms=self._settings.clock(),
+            method=request.method,
+            path=_raw(request, "raw_path"),
+            query=_raw(request, "query_string"),
+            header_names=tuple(sorted(headers)),
+            body_length=len(body),
+            nonce=nonce,
+            key_fingerprint=fingerprint(headers[KEY_HEADER]) if KEY_HEADER in headers else None,
+            triple_fingerprint=fingerprint(*present) if len(present) == len(triple) else None,
+            http_connection=connection.number,
+            fault=fault,
+        )
+
+    def _answer(self, request: Request, headers: Mapping[str, str], body: bytes) -> Answer:
+        try:
+            return json_answer(200, self._perform(request, headers, body))
+        except ApiError as error:
+            answer = json_answer(error.status, {"error": error.text})
+            if error.status == 429 and self._settings.retry_after is not None:
+                retry_after = ("retry-after", str(self._settings.retry_after))
+                answer = attrs.evolve(answer, headers=(*answer.headers, retry_after))
+            return answer
+
+    def _perform(self, request: Request, headers: Mapping[str, str], body: bytes) -> Content:
+        calls = self._calls(_raw(request, "raw_path"), _raw(request, "query_string"))
+        if not calls:
+            raise ApiError(404, "Not Found")
+        call = calls.get(request.method)
+        if call is None:
+            raise ApiError(405, "Method Not Allowed")
+        signed = verify(request.method, headers, body, self._accounts)
+        now = self._settings.clock()
+        self._nonces.spend(signed, now)
+        # Assumption: only requests with a right signature and nonce count, and they count both for
+        # their key and for their address.
+        address = request.client.host if request.client else ""
+        self._limiter.spend(call.limit, (f"key {signed.account.api_key}", f"ip {address}"), now)
+        if call.permission not in signed.account.permissions:
+            raise ApiError(403, f"The key lacks the permission to {call.permission}")
+        return call.run(signed.content)
+
+    async def _send(
+        self, answer: Answer, connection: Connection, receive: Receive, send: Send
+    ) -> None:
+        headers = {
+            "date": formatdate(self._settings.clock() // 1000, usegmt=True),
+            "content-length": str(len(answer.body)),
+            **{name.lower(): value for name, value in answer.headers},
+        }
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
+            }
+        )
+        if answer.bytes_per_second:
+            for i in range(len(answer.body)):
+                await asyncio.sleep(1 / answer.bytes_per_second)
+                await send(_part(answer.body[i : i + 1], more=True))
+        elif answer.cut_after is not None:
+            await send(_part(answer.body[: answer.cut_after], more=True))
+            connection.transport.close()  # which, unlike a drop, sends what is written so far
+            await receive()  # until the connection is gone, as uvicorn demands the rest
+            return
+        else:
+            await send(_part(answer.body, more=True))
+        await send(_part(b"", more=False))
+        if answer.close_after:
+            connection.transport.close()
+
+    def _calls(self, raw_path: str, query: str) -> dict[str, Call]:
+        """Return the calls at a path by HTTP method.
+
+        The path is first decoded and cleaned of ``.``, ``..`` and empty segments, as proxies on the
+        way to an exchange do (assumption): a cancel whose order id is one of these, in whatever
+        encoding, arrives as a cancel of all orders.
+        """
+        match posixpath.normpath(unquote(raw_path)).split("/"):
+            case ["", "v3", "orders"]:
+                return {"PUT": Call(self._cancel_batch, "trade", self._many_limit)}
+            case ["", "v3", "orders", "all"]:
+                return {"DELETE": Call(self._cancel_all, "trade", self._many_limit)}
+            case ["", "v3", "orders", "open"]:
+                return {"GET": Call(partial(self._open_orders, query), "read", self._open_limit)}
+            case ["", "v3", "orders", pair]:
+                run = partial(self._cancel_all, pair=pair)
+                return {"DELETE": Call(run, "trade", self._many_limit)}
+            case ["", "v3", "orders", pair, order_id]:
+                cancel = partial(self._cancel_one, pair, order_id, query)
+                get = partial(self._get_one, pair, order_id)
+                return {
+                    "DELETE": Call(cancel, "trade", self._cancel_limit),
+                    "GET": Call(get, "read", self._general_limit),
+                }
+        return {}
+
+    def _cancel_one(self, pair: str, order_id: str, query: str, _: Content) -> Content:
+        strategy = _parameter(query, "isAllStrategyCanceled")
+        if strategy not in (None, "true", "false"):
+            raise ApiError(400, "Wrong parameter: isAllStrategyCanceled")
+        order = self._find(pair, order_id)
+        if order.status.is_live:
+            self._cancel(order, cancel_strategy=strategy != "false")
+        elif self._settings.second_cancel != 200:
+            raise ApiError(self._settings.second_cancel, "Invalid order status")
+        return {
+            "action": order.action,
+            # Assumption: the amount ordered, not what remains of it.
+            "amount": decimal_text(order.original_amount),
+            "orderId": order.id,
+            "price": decimal_text(order.price),
+            "timestamp": self._settings.clock(),
+        }
+
+    def _get_one(self, pair: str, order_id: str, _: Content) -> Content:
+        return self._find(pair, order_id).to_json()
+
+    def _open_orders(self, query: str, _: Content) -> Content:
+        pair = _parameter(query, "pair")
+        orders = self._book.open_orders(None if pair is None else _checked_pair(pair))
+        return {"data": [order.to_json() for order in orders]}
+
+    def _cancel_all(self, _: Content, pair: str | None = None) -> Content:
+        return self._cancel_many(
+            self._book.open_orders(None if pair is None else _checked_pair(pair))
+        )
+
+    def _cancel_batch(self, content: Content) -> Content:
+        # Assumption: one unknown order refuses the batch, final ones are left out of the answer.
+        orders = []
+        for pair, order_ids in content.items():
+            if not isinstance(order_ids, list):
+                raise ApiError(400, "Invalid body")
+            orders += [self._find(pair, str(order_id)) for order_id in order_ids]
+        return self._cancel_many([order for order in orders if order.status.is_live])
+
+    def _cancel_many(self, orders: list[Order]) -> Content:
+        cancelled: dict[str, list[str]] = {}
+        for order in orders:
+            self._cancel(order)
+            cancelled.setdefault(order.pair, []).append(order.id)
+        return {"data": cancelled}
+
+    def _find(self, pair: str, order_id: str) -> Order:
+        pair = _checked_pair(pair)
+        if not _ORDER_ID.fullmatch(order_id):
+            raise ApiError(400, "Invalid order id")  # Assumption: 422 is documented just as well.
+        try:
+            order = self._book.get(order_id)
+        except KeyError:
+            raise ApiError(404, "Order not found") from None
+        if order.pair != pair:
+            raise ApiError(404, "Order not found")
+        return order
+
+    def _cancel(self, order: Order, *, cancel_strategy: bool = True) -> None:
+        def cancel() -> None:
+            # It may have been filled, or cancelled, in the meantime.
+            with suppress(OrderNotLiveError):
+                self._book.cancel(order.id, cancel_strategy=cancel_strategy)
+
+        if self._settings.cancel_takes_ms:
+            asyncio.get_running_loop().call_later(self._settings.cancel_takes_ms / 1000, cancel)
+        else:
+            cancel()
+
+
+def _raw(request: Request, name: Literal["raw_path", "query_string"]) -> str:
+    raw: bytes = request.scope[name]
+    return raw.decode("latin-1")
+
+
+def _part(body: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+def _checked_pair(pair: str) -> str:
+    if not _PAIR.fullmatch(pair):
+        raise ApiError(400, "Wrong parameter: pair")
+    return pair.upper()
+
+
+def _parameter(query: str, name: str) -> str | None:
+    values = parse_qs(query, keep_blank_values=True).get(name, [])
+    if len(values) > 1:
+        raise ApiError(400, f"Wrong parameter: {name}")
+    return values[0] if values else None

@@ -1,0 +1,399 @@
+"""The orders, and the only way to change them."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from bitopro_sandbox.settings import now_ms
+
+Action: TypeAlias = Literal["BUY", "SELL"]
+OrderType: TypeAlias = Literal["LIMIT", "MARKET", "STOP_LIMIT"]
+TimeInForce: TypeAlias = Literal["GTC", "POST_ONLY"]
+Condition: TypeAlias = Literal[">=", "<="]
+Cause: TypeAlias = Literal["place", "trigger", "fill", "cancel"]
+
+FEE_RATE = Decimal("0.002")
+"""The fee's share of what a fill yields (assumption)."""
+
+_EIGHT_PLACES = Decimal("1e-8")
+
+
+class OrderStatus(IntEnum):
+    """An order's state, with the numbers the exchange documents (there is no 5)."""
+
+    NOT_TRIGGERED = -1
+    OPEN = 0
+    PARTLY_FILLED = 1
+    FILLED = 2
+    PARTLY_FILLED_CANCELLED = 3
+    CANCELLED = 4
+    POST_ONLY_CANCELLED = 6
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the order can still be filled or cancelled; otherwise its state is final."""
+        return self in (self.NOT_TRIGGERED, self.OPEN, self.PARTLY_FILLED)
+
+
+class OrderNotLiveError(Exception):
+    """The order is final: it can neither be filled nor cancelled any more."""
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """One order at one moment; the book replaces it when it changes.
+
+    Attributes:
+        id: Digits, for stop-limit orders after ``SL-`` (documented); unique across pairs.
+        pair: ``{BASE}_{QUOTE}`` in upper case.
+        action: Side of the order.
+        type: Kind of the order.
+        status: State of the order.
+        price: Limit price in the quote currency; 0 for a market order.
+        original_amount: Amount ordered, in the base currency.
+        executed_amount: Amount filled so far, in the base currency.
+        total: Sum of the fills' amounts times prices, in the quote currency.
+        fee: Fee paid, in ``fee_symbol``.
+        seq: The exchange's own number of the order.
+        created_ms: Milliseconds since the epoch.
+        updated_ms: Milliseconds since the epoch.
+        time_in_force: ``GTC`` or ``POST_ONLY``.
+        stop_price: Price that triggers a stop-limit order, in the quote currency.
+        condition: Side of ``stop_price`` that triggers: ``>=`` or ``<=``.
+        client_id: The client's own number, if it gave one.
+        strategy: Whether take-profit or stop-loss settings hang on the order. Not on the wire.
+    """
+
+    id: str
+    pair: str
+    action: Action
+    type: OrderType
+    status: OrderStatus
+    price: Decimal
+    original_amount: Decimal
+    executed_amount: Decimal = Decimal(0)
+    total: Decimal = Decimal(0)
+    fee: Decimal = Decimal(0)
+    seq: str
+    created_ms: int
+    updated_ms: int
+    time_in_force: TimeInForce = "GTC"
+    stop_price: Decimal | None = None
+    condition: Condition | None = None
+    client_id: int | None = None
+    strategy: bool = False
+
+    @property
+    def remaining_amount(self) -> Decimal:
+        """Amount not filled, in the base currency."""
+        return self.original_amount - self.executed_amount
+
+    @property
+    def avg_execution_price(self) -> Decimal:
+        """Mean price of the fills, in the quote currency; 0 before the first."""
+        if not self.executed_amount:
+            return Decimal(0)
+        return (self.total / self.executed_amount).quantize(_EIGHT_PLACES).normalize()
+
+    @property
+    def fee_symbol(self) -> str:
+        """Currency of the fee, in lower case: what the order receives (assumption)."""
+        base, quote = self.pair.lower().split("_")
+        return base if self.action == "BUY" else quote
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the order as documented on the wire: decimals as text, times in milliseconds."""
+        wire: dict[str, Any] = {
+            "id": self.id,
+            "pair": self.pair.lower(),
+            "price": decimal_text(self.price),
+            "avgExecutionPrice": decimal_text(self.avg_execution_price),
+            "action": self.action,
+            "type": self.type,
+            "timestamp": self.created_ms,
+            "createdTimestamp": self.created_ms,
+            "updatedTimestamp": self.updated_ms,
+            "status": int(self.status),
+            "originalAmount": decimal_text(self.original_amount),
+            "remainingAmount": decimal_text(self.remaining_amount),
+            "executedAmount": decimal_text(self.executed_amount),
+            "fee": decimal_text(self.fee),
+            "feeSymbol": self.fee_symbol,
+            "bitoFee": "0",
+            "total": decimal_text(self.total),
+            "seq": self.seq,
+            "timeInForce": self.time_in_force,
+        }
+        if self.stop_price is not None:
+            wire |= {"stopPrice": decimal_text(self.stop_price), "condition": self.condition}
+        if self.client_id is not None:
+            wire["clientId"] = self.client_id
+        return wire
+
+
+@attrs.frozen
+class Change:
+    """One change of one order.
+
+    Attributes:
+        sequence: Counts the book's changes from 1, without gaps.
+        at_ms: Server time in milliseconds since the epoch.
+        order_id: The order that changed.
+        old: Status before; None for a new order.
+        new: Status after; a second partial fill leaves it as it was.
+        cause: What changed it.
+        order: The order after the change.
+    """
+
+    sequence: int
+    at_ms: int
+    order_id: str
+    old: OrderStatus | None
+    new: OrderStatus
+    cause: Cause
+    order: Order
+
+
+def decimal_text(value: Decimal) -> str:
+    """Write a decimal as the exchange does: digits, never an exponent."""
+    return format(value, "f")
+
+
+class Book:
+    """The exchange's orders. Safe to use from any thread.
+
+    Args:
+        clock: Server time in milliseconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._orders: dict[str, Order] = {}
+        self._changes: list[Change] = []
+        self._subscribers: list[Callable[[Change], None]] = []
+        self._numbers = itertools.count(3_000_000_001)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Every change so far, oldest first."""
+        with self._lock:
+            return tuple(self._changes)
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call ``callback`` with every later change, in order.
+
+        It is called with the book's lock held, in the thread that made the change: it may read the
+        book, but must be quick and must not wait for another thread.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        with self._lock:
+            self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if callback in self._subscribers:
+                    self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def snapshot(self) -> dict[str, Order]:
+        """Return all orders by id, as they are now; the copy never changes."""
+        with self._lock:
+            return dict(self._orders)
+
+    def get(self, order_id: str) -> Order:
+        """Return one order.
+
+        Raises:
+            KeyError: There is no such order.
+        """
+        with self._lock:
+            return self._orders[order_id]
+
+    def open_orders(self, pair: str | None = None) -> list[Order]:
+        """Return the live orders (of one pair, in any case), the newest update first."""
+        with self._lock:
+            return [
+                order
+                for order in reversed(self._orders.values())
+                if order.status.is_live and (pair is None or order.pair == pair.upper())
+            ]
+
+    def place(
+        self,
+        pair: str,
+        action: Action,
+        *,
+        amount: Decimal | str,
+        price: Decimal | str,
+        order_id: str | None = None,
+        order_type: OrderType = "LIMIT",
+        status: OrderStatus | None = None,
+        stop_price: Decimal | str | None = None,
+        condition: Condition | None = None,
+        time_in_force: TimeInForce = "GTC",
+        client_id: int | None = None,
+        strategy: bool = False,
+    ) -> Order:
+        """Add an order.
+
+        Args:
+            pair: ``{BASE}_{QUOTE}`` in any case.
+            action: Side of the order.
+            amount: Amount in the base currency.
+            price: Limit price in the quote currency.
+            order_id: Default: the next free one.
+            order_type: Kind of the order.
+            status: Default: open, or not triggered for a stop-limit order.
+            stop_price: Price that triggers a stop-limit order, in the quote currency.
+            condition: Side of ``stop_price`` that triggers.
+            time_in_force: ``GTC`` or ``POST_ONLY``.
+            client_id: The client's own number.
+            strategy: Whether take-profit or stop-loss settings hang on the order.
+
+        Raises:
+            ValueError: There is an order with this id.
+        """
+        stop = order_type == "STOP_LIMIT"
+        with self._lock:
+            number = next(self._numbers)
+            order_id = order_id or f"{'SL-' if stop else ''}{number}"
+            if order_id in self._orders:
+                raise ValueError(f"there is an order {order_id} already")
+            if status is None:
+                status = OrderStatus.NOT_TRIGGERED if stop else OrderStatus.OPEN
+            now = self._clock()
+            order = Order(
+                id=order_id,
+                pair=pair.upper(),
+                action=action,
+                type=order_type,
+                status=status,
+                price=Decimal(price),
+                original_amount=Decimal(amount),
+                seq=f"{pair.upper().replace('_', '')}{number}",
+                created_ms=now,
+                updated_ms=now,
+                time_in_force=time_in_force,
+                stop_price=None if stop_price is None else Decimal(stop_price),
+                condition=condition,
+                client_id=client_id,
+                strategy=strategy,
+            )
+            return self._store(order, None, "place")
+
+    def trigger(self, order_id: str) -> Order:
+        """Open a stop-limit order, as when the market reaches its stop price."""
+        with self._lock:
+            order = self._live(order_id)
+            return self._update(order, "trigger", status=OrderStatus.OPEN)
+
+    def fill(
+        self,
+        order_id: str,
+        amount: Decimal | str | None = None,
+        price: Decimal | str | None = None,
+    ) -> Order:
+        """Fill an order, wholly or in part.
+
+        Args:
+            order_id: A live order.
+            amount: Amount in the base currency; default: all that remains.
+            price: Price in the quote currency; default: the order's.
+
+        Raises:
+            KeyError: There is no such order.
+            OrderNotLiveError: The order is final.
+            ValueError: The amount is not positive, or more than remains.
+        """
+        with self._lock:
+            order = self._live(order_id)
+            filled = order.remaining_amount if amount is None else Decimal(amount)
+            if not 0 < filled <= order.remaining_amount:
+                raise ValueError(f"{filled} is not between 0 and {order.remaining_amount}")
+            value = filled * (order.price if price is None else Decimal(price))
+            whole = filled == order.remaining_amount
+            return self._update(
+                order,
+                "fill",
+                status=OrderStatus.FILLED if whole else OrderStatus.PARTLY_FILLED,
+                executed_amount=order.executed_amount + filled,
+                total=order.total + value,
+                fee=order.fee + FEE_RATE * (filled if order.action == "BUY" else value),
+            )
+
+    def cancel(self, order_id: str, *, cancel_strategy: bool = True) -> Order:
+        """Cancel an order; one that is partly filled keeps what it has filled.
+
+        Args:
+            order_id: A live order.
+            cancel_strategy: Whether its take-profit and stop-loss settings go too.
+
+        Raises:
+            KeyError: There is no such order.
+            OrderNotLiveError: The order is final.
+        """
+        with self._lock:
+            order = self._live(order_id)
+            return self._update(
+                order,
+                "cancel",
+                status=OrderStatus.PARTLY_FILLED_CANCELLED
+                if order.executed_amount
+                else OrderStatus.CANCELLED,
+                strategy=order.strategy and not cancel_strategy,
+            )
+
+    def _live(self, order_id: str) -> Order:
+        order = self._orders[order_id]
+        if not order.status.is_live:
+            raise OrderNotLiveError(f"order {order_id} is final: {order.status.name}")
+        return order
+
+    def _update(self, order: Order, cause: Cause, **changes: Any) -> Order:  # noqa: ANN401 - attrs'
+        new = attrs.evolve(order, updated_ms=self._clock(), **changes)
+        return self._store(new, order.status, cause)
+
+    def _store(self, order: Order, old: OrderStatus | None, cause: Cause) -> Order:
+        self._orders.pop(order.id, None)  # so that the newest update comes last
+        self._orders[order.id] = order
+        change = Change(
+            len(self._changes) + 1, order.updated_ms, order.id, old, order.status, cause, order
+        )
+        self._changes.append(change)
+        for subscriber in tuple(self._subscribers):
+            subscriber(change)
+        return order
+
+
+def demo_book(clock: Callable[[], int] = now_ms) -> Book:
+    """Return a book with an order in every state that matters to a cancel."""
+    book = Book(clock)
+    book.place(
+        "BTC_TWD", "BUY", amount="0.05", price="2800000", order_id="2959906694", strategy=True
+    )
+    book.place("BTC_TWD", "SELL", amount="0.01", price="3100000", order_id="2959906695")
+    book.place("BITO_ETH", "BUY", amount="2.3", price="1.2", order_id="12234566")
+    book.place("ETH_TWD", "SELL", amount="1.5", price="110000", order_id="2959906696")
+    book.fill("2959906696", "0.6")
+    book.place(
+        "BTC_USDT",
+        "SELL",
+        amount="0.02",
+        price="88000",
+        order_id="SL-9014867155",
+        order_type="STOP_LIMIT",
+        stop_price="88500",
+        condition="<=",
+    )
+    book.place("BTC_USDT", "BUY", amount="0.03", price="91000.5", order_id="2959906697")
+    book.fill("2959906697")
+    return book
