@@ -1,0 +1,51 @@
+"""The README's Python runs, and what the README says of commands and errors is so."""
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+import bitopro_orders
+from bitopro_sandbox import OrderStatus, Sandbox
+from tests.support import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_each_block_cancels_the_order(
+    bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, block: str
+) -> None:
+    account = bitopro_sandbox.account
+    monkeypatch.setenv("BITOPRO_API_KEY", account.api_key)
+    monkeypatch.setenv("BITOPRO_API_SECRET", account.api_secret)
+    monkeypatch.setenv("BITOPRO_EMAIL", account.identity)
+    monkeypatch.setenv("BITOPRO_BASE_URL", bitopro_sandbox.base_url)
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
+    for name, function in names.items():
+        if name.startswith("test_"):
+            function(bitopro_sandbox)
+    assert bitopro_sandbox.book.get("2959906694").status is OrderStatus.CANCELLED
+
+
+def test_the_cancel_takes_ten_lines_at_most() -> None:
+    assert [len(block.strip().splitlines()) for block in BLOCKS[:2]] <= [10, 14]
+
+
+def test_every_error_is_in_the_table() -> None:
+    errors = {name for name in bitopro_orders.__all__ if name.endswith("Error")}
+    assert {name for name in errors if f"`{name}`" in README} == errors
+
+
+def test_every_target_it_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)):
+        assert f"\n{target}:" in makefile, target
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert f"## {version} " in (ROOT / "CHANGELOG.md").read_text("utf-8")
