@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 GENERATOR := .venv-generator/bin/python
-HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
+HAND_WRITTEN := openapi auth_plugin orders sandbox tests docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
 	sandbox/bitopro_sandbox tests docs
 
