@@ -51,8 +51,10 @@ def _operation(document: Node, where: str, item: Node, method: str) -> Iterator[
     if len(operation.get("tags", [])) != 1:
         yield f"{where}: must have one tag"
     limit = operation.get("x-rate-limit", {})
-    if limit.keys() != {"requests", "period-seconds", "per"}:
-        yield f"{where}: x-rate-limit must give requests, period-seconds and per"
+    if limit.keys() != {"group", "requests", "period-seconds", "per"}:
+        yield f"{where}: x-rate-limit must give group, requests, period-seconds and per"
+    if not operation.get("x-answer-repeats"):
+        yield f"{where}: x-answer-repeats must say how the answer names what was asked for"
     for raw in [*item.get("parameters", []), *operation.get("parameters", [])]:
         parameter = _resolved(document, raw)
         yield from _parameter(f"{where}: parameter {parameter['name']}", parameter)

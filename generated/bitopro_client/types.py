@@ -27,11 +27,13 @@ class RateLimit:
     """A documented limit.
 
     Attributes:
+        group: The operations with the same group share the limit.
         requests: How many requests may be sent in each period.
         period_seconds: The period's length, in seconds.
         per: What the exchange counts by, such as `ip` and `account`.
     """
 
+    group: str
     requests: int
     period_seconds: int
     per: tuple[str, ...]
@@ -45,14 +47,14 @@ class Operation:
         name: The operationId, such as `cancelOrder`.
         method: The HTTP method, in capitals.
         path: The path below the base URL, with its parameters in braces.
-        rate_limit: The operation's own documented limit; None where only the general one holds.
+        rate_limit: The documented limit that the operation counts towards.
         answer_repeats: By path parameter, the property of the answer that must repeat it.
     """
 
     name: str
     method: str
     path: str
-    rate_limit: RateLimit | None
+    rate_limit: RateLimit
     answer_repeats: Mapping[str, str]
 
 

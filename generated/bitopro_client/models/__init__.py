@@ -3,8 +3,14 @@
 
 from .cancelled_order import CancelledOrder
 from .error import Error
+from .order import Order
+from .orders_message import OrdersMessage
+from .orders_message_data import OrdersMessageData
 
 __all__ = (
     "CancelledOrder",
     "Error",
+    "Order",
+    "OrdersMessage",
+    "OrdersMessageData",
 )

@@ -12,6 +12,7 @@ OPERATION = Operation(
     method="DELETE",
     path="/orders/{pair}/{orderId}",
     rate_limit=RateLimit(
+        group="cancelOrder",
         requests=900,
         period_seconds=60,
         per=("ip", "account"),

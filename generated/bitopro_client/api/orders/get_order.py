@@ -1,0 +1,244 @@
+# Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from ...client import Client
+from ...models.order import Order
+from ...types import Call, Operation, RateLimit, Response, check_text
+
+OPERATION = Operation(
+    name="getOrder",
+    method="GET",
+    path="/orders/{pair}/{orderId}",
+    rate_limit=RateLimit(
+        group="general",
+        requests=600,
+        period_seconds=60,
+        per=("ip", "account"),
+    ),
+    answer_repeats={"orderId": "id", "pair": "pair"},
+)
+
+
+def _get_kwargs(
+    pair: str,
+    order_id: str,
+) -> dict[str, Any]:
+    check_text(
+        "pair",
+        pair,
+        pattern="^[A-Za-z0-9]{1,20}_[A-Za-z0-9]{1,20}$",
+        min_length=3,
+        max_length=41,
+    )
+    check_text(
+        "orderId",
+        order_id,
+        pattern="^([A-Z]{1,10}-)?[0-9]{1,20}$",
+        min_length=1,
+        max_length=31,
+    )
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/orders/{pair}/{order_id}".format(
+            pair=quote(str(pair), safe=""),
+            order_id=quote(str(order_id), safe=""),
+        ),
+    }
+
+    return _kwargs
+
+
+def _parse(body: Any) -> Order:
+    response_200 = Order.from_dict(body)
+
+    return response_200
+
+
+def _call(
+    pair: str,
+    order_id: str,
+) -> Call[Order]:
+    return Call(
+        OPERATION,
+        {
+            "pair": pair,
+            "orderId": order_id,
+        },
+        partial(
+            _get_kwargs,
+            pair=pair,
+            order_id=order_id,
+        ),
+        _parse,
+    )
+
+
+def sync_detailed(
+    pair: str,
+    order_id: str,
+    *,
+    client: Client,
+) -> Response[Order]:
+    """Read one order.
+
+    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
+    90 days of history.
+
+    Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
+    Source: https://github.com/bitoex/bitopro-offical-api-
+    docs/blob/master/api/v3/private/get_an_order_data.md
+
+    Args:
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
+            exchange's documents and either is sent as it is given. The list of pairs:
+            https://www.bitopro.com/fees Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
+            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
+            verified. Example: 2959906694.
+
+    Raises:
+        errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
+        errors.UnexpectedStatus: If the answer's status is not that of a success.
+        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        httpx.HTTPError: If there was no answer.
+        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+
+    Returns:
+        Response[Order]
+    """
+
+    return client.send(
+        _call(
+            pair=pair,
+            order_id=order_id,
+        )
+    )
+
+
+def sync(
+    pair: str,
+    order_id: str,
+    *,
+    client: Client,
+) -> Order:
+    """Read one order.
+
+    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
+    90 days of history.
+
+    Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
+    Source: https://github.com/bitoex/bitopro-offical-api-
+    docs/blob/master/api/v3/private/get_an_order_data.md
+
+    Args:
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
+            exchange's documents and either is sent as it is given. The list of pairs:
+            https://www.bitopro.com/fees Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
+            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
+            verified. Example: 2959906694.
+
+    Raises:
+        errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
+        errors.UnexpectedStatus: If the answer's status is not that of a success.
+        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        httpx.HTTPError: If there was no answer.
+        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+
+    Returns:
+        Order
+    """
+
+    return sync_detailed(
+        pair=pair,
+        order_id=order_id,
+        client=client,
+    ).parsed
+
+
+async def asyncio_detailed(
+    pair: str,
+    order_id: str,
+    *,
+    client: Client,
+) -> Response[Order]:
+    """Read one order.
+
+    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
+    90 days of history.
+
+    Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
+    Source: https://github.com/bitoex/bitopro-offical-api-
+    docs/blob/master/api/v3/private/get_an_order_data.md
+
+    Args:
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
+            exchange's documents and either is sent as it is given. The list of pairs:
+            https://www.bitopro.com/fees Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
+            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
+            verified. Example: 2959906694.
+
+    Raises:
+        errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
+        errors.UnexpectedStatus: If the answer's status is not that of a success.
+        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        httpx.HTTPError: If there was no answer.
+        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+
+    Returns:
+        Response[Order]
+    """
+
+    return await client.send_async(
+        _call(
+            pair=pair,
+            order_id=order_id,
+        )
+    )
+
+
+async def asyncio(
+    pair: str,
+    order_id: str,
+    *,
+    client: Client,
+) -> Order:
+    """Read one order.
+
+    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
+    90 days of history.
+
+    Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
+    Source: https://github.com/bitoex/bitopro-offical-api-
+    docs/blob/master/api/v3/private/get_an_order_data.md
+
+    Args:
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
+            exchange's documents and either is sent as it is given. The list of pairs:
+            https://www.bitopro.com/fees Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
+            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
+            verified. Example: 2959906694.
+
+    Raises:
+        errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
+        errors.UnexpectedStatus: If the answer's status is not that of a success.
+        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        httpx.HTTPError: If there was no answer.
+        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+
+    Returns:
+        Order
+    """
+
+    return (
+        await asyncio_detailed(
+            pair=pair,
+            order_id=order_id,
+            client=client,
+        )
+    ).parsed
