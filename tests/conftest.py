@@ -1,6 +1,7 @@
 """Fixtures of all the tests. Everything runs against this machine, most of it the sandbox."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -8,7 +9,7 @@ import pytest
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
-from bitopro_orders import OrdersClient, connect
+from bitopro_orders import OrdersClient, connect, lanes
 from bitopro_sandbox import Sandbox
 from tests.support import credentials_of
 
@@ -22,6 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _lanes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a test learns of a key's clock and nonces from the next test."""
+    monkeypatch.setattr(lanes, "_lanes", weakref.WeakValueDictionary())
 
 
 class Canceller(Protocol):

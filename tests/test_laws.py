@@ -61,6 +61,8 @@ def test_httpx_stands_behind_few_imports() -> None:
     assert importing == {
         "auth_plugin/bitopro_auth/auth.py",
         "orders/bitopro_orders/connection.py",
+        "orders/bitopro_orders/sending.py",
+        "orders/bitopro_orders/transport.py",
     }
 
 
@@ -83,7 +85,10 @@ def test_the_clock_and_the_sleep_are_passed_in() -> None:
         for file in sources(package)
         if (found := clocks & attributes(file))
     }
-    assert naming == {"auth_plugin/bitopro_auth/nonce.py": ["time.time_ns"]}
+    assert naming == {
+        "auth_plugin/bitopro_auth/nonce.py": ["time.time_ns"],
+        "orders/bitopro_orders/timing.py": ["asyncio.sleep", "time.monotonic", "time.sleep"],
+    }
 
 
 def test_the_plugin_knows_no_endpoint() -> None:

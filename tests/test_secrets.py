@@ -134,7 +134,7 @@ def test_no_log_at_debug_shows_it(
     canary.faults.add(faults.drop_answer(), times=100)
     with pytest.raises(BitoProError):
         cancel_at(client_of, *ORDER)
-    assert any(record.name.startswith("httpcore") for record in caplog.records)
+    assert any(record.name == "bitopro_orders" for record in caplog.records)
     for record in caplog.records:
         assert not leaks(record.getMessage() + repr(record.args) + repr(record.__dict__))
 

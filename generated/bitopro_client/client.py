@@ -58,11 +58,13 @@ class Client:
             errors.UnreadableAnswer: If the answer cannot be understood.
             httpx.HTTPError: If there was no answer.
         """
-        return call.read(self.get_httpx_client().request(**call.request_kwargs()))
+        response = self.get_httpx_client().request(**call.request_kwargs())
+        return call.read(response.status_code, response.content, response.headers)
 
     async def send_async(self, call: Call[T]) -> Response[T]:
         """Send one call, once, and return its answer; raises what `send` raises."""
-        return call.read(await self.get_async_httpx_client().request(**call.request_kwargs()))
+        response = await self.get_async_httpx_client().request(**call.request_kwargs())
+        return call.read(response.status_code, response.content, response.headers)
 
     def with_headers(self, headers: dict[str, str]) -> Self:
         """Get a new client matching this one with additional headers"""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, TypeVar
 
-import httpx
 from attrs import field, frozen
 
 from .errors import InvalidArgument, UnexpectedStatus, UnreadableAnswer
@@ -97,15 +96,19 @@ class Call(Generic[T]):
         """
         return self._get_kwargs()
 
-    def read(self, response: httpx.Response) -> Response[T]:
+    def read(self, status: int, content: bytes, headers: Mapping[str, str]) -> Response[T]:
         """Return the answer of this call.
+
+        Args:
+            status: The HTTP status.
+            content: The body.
+            headers: The answer's headers.
 
         Raises:
             errors.UnexpectedStatus: If the status is not that of a success.
             errors.UnreadableAnswer: If the body is not what the document promises, or is the
                 answer to another question.
         """
-        status, content = response.status_code, response.content
         if not 200 <= status < 300:
             raise UnexpectedStatus(status, content)
         try:
@@ -119,9 +122,7 @@ class Call(Generic[T]):
                 raise UnreadableAnswer(
                     status, content, f"it is not about the {parameter} asked for"
                 )
-        return Response(
-            status_code=status, content=content, headers=response.headers, parsed=parsed
-        )
+        return Response(status_code=status, content=content, headers=headers, parsed=parsed)
 
 
 def check_text(

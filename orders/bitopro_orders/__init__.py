@@ -21,8 +21,12 @@ from .errors import (
     RateLimitedError,
     RejectedError,
 )
+from .failures import Outcome
+from .sending import AttemptRecord, SendingPolicy
+from .timing import Timing
 
 __all__ = [
+    "AttemptRecord",
     "AuthenticationError",
     "BadRequestError",
     "BitoProError",
@@ -31,9 +35,12 @@ __all__ = [
     "NotFoundError",
     "NotSentError",
     "OrdersClient",
+    "Outcome",
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "RateLimitedError",
     "RejectedError",
+    "SendingPolicy",
+    "Timing",
     "connect",
 ]

@@ -1,40 +1,36 @@
 """The everyday door: a generated client that signs, and whose errors say what happened."""
 
-import math
-from collections.abc import Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, TypeVar
+import ssl
+from collections.abc import Callable, Generator
+from typing import Any, Self, TypeVar
 
 import httpx
 from attrs import define, field
 
-from bitopro_auth import (
-    BitoProAuth,
-    Credentials,
-    CredentialsError,
-    UnsignableRequestError,
-    base_url_from_env,
-    system_clock_ms,
-)
+from bitopro_auth import Credentials, CredentialsError, base_url_from_env
 from bitopro_auth.auth import is_loopback
 from bitopro_client import Client
 from bitopro_client.client import DEFAULT_BASE_URL
-from bitopro_client.errors import InvalidArgument, UnreadableAnswer
 from bitopro_client.types import Call, Response
 
-from .answers import error_of
-from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .errors import InvalidArgumentError
+from .lanes import lane_of
+from .sending import (
+    HEADERS,
+    AttemptRecord,
+    Channel,
+    Sender,
+    SendingPolicy,
+    Step,
+    drive,
+    drive_async,
+    require_seconds,
+)
+from .sharing import SharedStoreError
+from .timing import Timing
+from .transport import AsyncTransport, Transport
 
 T = TypeVar("T")
-
-#: Before any of these is raised, no byte of the request has left this machine.
-NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    UnsignableRequestError,
-)
 
 
 def connect(
@@ -42,46 +38,54 @@ def connect(
     *,
     base_url: str | None = None,
     timeout: float = 10.0,
-    clock_ms: Callable[[], int] = system_clock_ms,
+    policy: SendingPolicy | None = None,
+    shared: str | None = None,
+    on_attempt: Callable[[AttemptRecord], object] | None = None,
+    timing: Timing | None = None,
 ) -> "OrdersClient":
-    """Return a client that is ready to call: signed, with timeouts, with typed errors.
+    """Return a client that is ready to call: signed, limited, retried where that is safe.
 
-    It is used as `with` and as `async with`. Redirects are never followed, cookies never kept,
-    and proxies of the environment never used: each would carry the credentials elsewhere.
+    It is used as `with` and as `async with`; leaving closes its connections. Redirects are never
+    followed, cookies never kept, and proxies of the environment never used: each would carry the
+    credentials elsewhere.
 
     Args:
         credentials: The account's; by default those of the environment (`BITOPRO_API_KEY`,
             `BITOPRO_API_SECRET`, `BITOPRO_EMAIL`).
         base_url: Where the API is; by default `BITOPRO_BASE_URL` of the environment, else the
             exchange. https, or http to this machine itself.
-        timeout: How long each phase of a call (connect, write, read, wait for a free connection)
-            may take, in seconds.
-        clock_ms: Returns milliseconds since the epoch.
+        timeout: How long each phase of an attempt (connect, write, each read) may take, in
+            seconds. The policy's deadline bounds the whole call.
+        policy: How calls are sent, see `SendingPolicy`.
+        shared: Who else uses the key: None if only this process does; a folder that the processes
+            of this machine share; or the `redis://` URL that several machines share (extra
+            `redis`). It keeps the limit and the order of the nonces for all of them.
+        on_attempt: Called with an `AttemptRecord` after each attempt, for metrics.
+        timing: The clocks, the sleeps and the randomness.
 
     Raises:
         InvalidArgumentError: If an argument or a variable of the environment is missing or
             breaks its rule.
     """
     url = _checked_base_url(base_url or base_url_from_env() or DEFAULT_BASE_URL)
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not (number and math.isfinite(timeout) and timeout > 0):
-        raise InvalidArgumentError("timeout must be a finite number of seconds above 0")
+    require_seconds("timeout", timeout)
+    policy, timing = policy or SendingPolicy(), timing or Timing()
     if credentials is None:
         try:
             credentials = Credentials.from_env()
         except CredentialsError as error:
             raise InvalidArgumentError(f"credentials are needed: {error}") from error
+    try:
+        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        fall_back = policy.local_if_shared_fails
+        lane = lane_of(credentials, shared, origin, timing, fall_back=fall_back)
+    except (SharedStoreError, ValueError) as error:
+        raise InvalidArgumentError(f"shared must name a usable store: {error}") from error
     return OrdersClient(
-        base_url=str(url),
+        base_url=str(url).rstrip("/"),
+        headers=dict(HEADERS),
         timeout=httpx.Timeout(timeout),
-        verify_ssl=httpx.create_ssl_context(trust_env=False),
-        follow_redirects=False,
-        httpx_args={
-            "auth": BitoProAuth(credentials, hosts={url.host}),
-            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            "trust_env": False,
-        },
-        clock_ms=clock_ms,
+        sender=Sender(credentials, frozenset({url.host}), lane, policy, timing, on_attempt),
     )
 
 
@@ -100,71 +104,111 @@ def _checked_base_url(text: str) -> httpx.URL:
 
 @define
 class OrdersClient(Client):
-    """The generated client, whose calls raise the errors of `bitopro_orders` and no others."""
+    """The generated client, whose calls go through the sending policy.
 
-    _clock_ms: Callable[[], int] = field(default=system_clock_ms, kw_only=True, alias="clock_ms")
+    They raise the errors of `bitopro_orders` and no others. Made by `connect()`.
+    """
+
+    _sender: Sender = field(kw_only=True, alias="sender")
+    _context: ssl.SSLContext | None = field(default=None, init=False, repr=False)
+    _transport: Transport | None = field(default=None, init=False, repr=False)
+    _async_transport: AsyncTransport | None = field(default=None, init=False, repr=False)
 
     def send(self, call: Call[T]) -> Response[T]:
-        """Send one call and return its answer.
+        """Send one call by the policy and return its answer.
 
         Raises:
             BitoProError: One of its three kinds, by what happened.
         """
-        kwargs = _request_kwargs(call)
-        try:
-            answer: httpx.Response | Exception = self.get_httpx_client().request(**kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns what it means
-            answer = error
-        return self._read(call, answer)
+        return self.run(self.steps(call))
 
     async def send_async(self, call: Call[T]) -> Response[T]:
-        """Send one call and return its answer; raises what `send` raises."""
-        kwargs = _request_kwargs(call)
-        try:
-            answer: httpx.Response | Exception = await self.get_async_httpx_client().request(
-                **kwargs
+        """Send one call by the policy and return its answer; raises what `send` raises."""
+        return await self.run_async(self.steps(call))
+
+    def steps(self, call: Call[T]) -> Generator[Step, Any, Response[T]]:
+        """Return the steps of a call, for `run` and `run_async`."""
+        settings = {"headers": self._headers, "cookies": self._cookies or None}
+        phase = self._timeout.read if self._timeout else None
+        return self._sender.steps(call, settings, self._base_url, phase or float("inf"))
+
+    def run(self, steps: Generator[Step, Any, T]) -> T:
+        """Carry out steps in this thread."""
+        return drive(steps, Channel(self._sender.timing, transport=self._threads()))
+
+    async def run_async(self, steps: Generator[Step, Any, T]) -> T:
+        """Carry out steps in this task."""
+        channel = Channel(self._sender.timing, async_transport=self._tasks())
+        return await drive_async(steps, channel)
+
+    def close(self) -> None:
+        """Close all connections; the next call opens new ones."""
+        transport, self._transport = self._transport, None
+        async_transport, self._async_transport = self._async_transport, None
+        self._client = self._async_client = None
+        if transport is not None:
+            transport.close()
+        if async_transport is not None:
+            async_transport.close_now()
+
+    def __enter__(self) -> Self:
+        """Return the client; leaving closes its connections."""
+        return self
+
+    def __exit__(self, *args: object, **kwargs: object) -> None:
+        """Close all connections."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the client; leaving closes its connections."""
+        return self
+
+    async def __aexit__(self, *args: object, **kwargs: object) -> None:
+        """Close all connections, and let the loop see them closed."""
+        self.close()
+        await self._sender.timing.sleep_async(0)
+
+    @property
+    def timing(self) -> Timing:
+        """The clocks, the sleeps and the randomness."""
+        return self._sender.timing
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return the one TLS context; it loads no certificates where there is no TLS."""
+        if self._context is None:
+            encrypted = self._base_url.startswith("https:")
+            self._context = (
+                httpx.create_ssl_context(trust_env=False)
+                if encrypted
+                else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             )
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns what it means
-            answer = error
-        return self._read(call, answer)
+        return self._context
 
-    def _read(self, call: Call[T], answer: httpx.Response | Exception) -> Response[T]:
-        # Nothing is raised inside an `except` that caught httpx's error: as the context of ours
-        # it would carry the signed request along.
-        if isinstance(answer, Exception):
-            raise _meaning_of(answer) from _without_request(answer)
-        if not 200 <= answer.status_code < 300:
-            raise error_of(
-                answer.status_code,
-                answer.content,
-                answer.headers,
-                now_ms=self._clock_ms(),
-                secrets=_signed_values(answer.request),
-            )
-        try:
-            return call.read(answer)
-        except UnreadableAnswer as error:
-            raise OutcomeUnknownError(str(error), status=error.status_code) from error
+    def _threads(self) -> Transport:
+        self._transport = self._transport or Transport(self._tls(), self.timing.monotonic)
+        return self._transport
 
+    def _tasks(self) -> AsyncTransport:
+        self._async_transport = self._async_transport or AsyncTransport(
+            self._tls(), self.timing.monotonic
+        )
+        return self._async_transport
 
-def _request_kwargs(call: Call[T]) -> dict[str, Any]:
-    try:
-        return call.request_kwargs()
-    except InvalidArgument as error:
-        raise InvalidArgumentError(str(error)) from error
+    def _httpx_settings(self) -> dict[str, Any]:
+        lane = self._sender.lane
+        auth = self._sender.auth(lambda: lane.shared.take(lane.now_ms(), 0).nonce)
+        return {**super()._httpx_settings(), "auth": auth, "trust_env": False}
 
+    def get_httpx_client(self) -> httpx.Client:
+        """Return an httpx.Client on the same connections: signed, but without the policy."""
+        if self._client is None:
+            settings = {**self._httpx_settings(), "transport": self._threads()}
+            self._client = httpx.Client(**settings)
+        return self._client
 
-def _meaning_of(failure: Exception) -> BitoProError:
-    name = f"{type(failure).__name__}: {failure}"
-    if isinstance(failure, NEVER_SENT):
-        return NotSentError(f"nothing was sent ({name}). Calling again is safe")
-    return OutcomeUnknownError(f"no answer came ({name})")
-
-
-def _signed_values(request: httpx.Request) -> list[str]:
-    return [value for name, value in request.headers.items() if name.startswith("x-bitopro-")]
-
-
-def _without_request(failure: Exception) -> Exception:
-    """Return the failure anew: httpx's holds the signed request, as do the frames below it."""
-    return type(failure)(str(failure))
+    def get_async_httpx_client(self) -> httpx.AsyncClient:
+        """Return an httpx.AsyncClient on the same connections: signed, but without the policy."""
+        if self._async_client is None:
+            settings = {**self._httpx_settings(), "transport": self._tasks()}
+            self._async_client = httpx.AsyncClient(**settings)
+        return self._async_client

@@ -15,11 +15,25 @@
 No message and no attribute holds a header of the request.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Self
+
+from bitopro_client.models import Order
 
 
 class BitoProError(Exception):
-    """Anything that goes wrong with a call."""
+    """Anything that goes wrong with a call.
+
+    Attributes:
+        operation: The operation's name in the spec, such as `cancelOrder`; empty outside a call.
+        arguments: The arguments that name the order: `pair` and `orderId`.
+        attempts: How many requests left this machine for the call.
+    """
+
+    operation: str = ""
+    arguments: Mapping[str, str] = MappingProxyType({})
+    attempts: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled by its attributes: errors cross process borders, and Exception's own way calls
@@ -120,10 +134,17 @@ class RateLimitedError(RejectedError):
 class OutcomeUnknownError(BitoProError):
     """The request left this machine and no answer settles what it did.
 
+    With `operation` and `arguments` it carries what `resolve()` needs to find out, also after it
+    was pickled and in another process.
+
     Attributes:
         status: The HTTP status, if there was an answer.
+        sent_ms: When the last attempt left, in milliseconds since the epoch; 0 if it is not known.
+        last_seen: The order as it was last read, if it was; see `cancel_and_confirm`.
     """
 
+    sent_ms: int = 0
+    last_seen: Order | None = None
     advice = "Read the order before doing anything else: it may be cancelled, filled or still open"
 
     def __init__(self, reason: str, *, status: int | None = None) -> None:

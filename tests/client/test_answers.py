@@ -25,6 +25,7 @@ from bitopro_orders import (
     PermissionDeniedError,
     RateLimitedError,
     RejectedError,
+    SendingPolicy,
     connect,
 )
 from bitopro_sandbox import Account, OrderStatus, Sandbox, Settings, faults, serve
@@ -218,10 +219,15 @@ def test_a_second_cancel(bitopro_sandbox: Sandbox, cancel: Canceller) -> None:
 @pytest.mark.parametrize("minutes", [-5, 5])
 def test_a_clock_that_is_off_is_measured(cancel_at: CancelAt, minutes: int) -> None:
     offset_ms = minutes * 60_000
-    settings = Settings(clock=lambda: time.time_ns() // 1_000_000 - offset_ms)
+    account = Account(api_key=f"clock-{minutes}-{cancel_at.__name__}")
+    settings = Settings(accounts=(account,), clock=lambda: time.time_ns() // 1_000_000 - offset_ms)
+    policy = SendingPolicy(fresh_nonces=0)
     with serve(settings) as sandbox:
         with only_this_changes(sandbox), pytest.raises(ClockMismatchError) as caught:
-            cancel_at(lambda: connect(credentials_of(sandbox), base_url=sandbox.base_url), *ORDER)
+            cancel_at(
+                lambda: connect(credentials_of(sandbox), base_url=sandbox.base_url, policy=policy),
+                *ORDER,
+            )
     assert caught.value.difference_ms is not None
     assert abs(caught.value.difference_ms - offset_ms) <= 2000
     assert "clock" in str(caught.value)

@@ -1,0 +1,292 @@
+"""One lane per key: signed requests leave it in the order of their nonces.
+
+One of the exchange's documents says that nonces must increase; whether that is enforced is not
+known. Requests that are under way together overtake each other, so on the safe assumption the next
+one leaves when the previous one is answered. So that a slow answer does not hold back a cancel, it
+leaves at the latest when the limit would allow it anyway: 900 a minute is one every 67 ms. The
+number in flight then adapts by itself to what the limit can use.
+"""
+
+import asyncio
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+
+from bitopro_auth import Credentials
+from bitopro_client.types import RateLimit
+
+from .sharing import Shared, Turn, key_of, open_shared
+from .timing import Timing
+
+#: How often another process is asked whether it is done.
+POLL_SECONDS = 0.002
+#: After a 409 nothing overlaps for a while, except after this long without an answer.
+CAREFUL_SECONDS = 60.0
+CAREFUL_HOLD_SECONDS = 1.0
+
+
+class LaneTimeoutError(Exception):
+    """The deadline passed before the request's turn came."""
+
+
+class _Waiting:
+    """A thread or task in the lane, and how to wake it."""
+
+    __slots__ = ("wake",)
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+
+
+class Lane:
+    """The order in which the requests of one key leave this process, first come, first served.
+
+    Args:
+        shared: What the key's users share.
+        timing: The clocks.
+    """
+
+    def __init__(self, shared: Shared, timing: Timing) -> None:
+        self.shared = shared
+        self.correction_ms = 0
+        self._timing = timing
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._flying: dict[int, float] = {}
+        self._careful_until = 0.0
+
+    def before_fork(self) -> None:
+        """Hold everything still, and move the nonces to where parent and child share them."""
+        self._lock.acquire()
+        self.shared.share_with_children()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on; a child begins with an empty lane."""
+        if in_child:
+            self._reset()
+        else:
+            self._lock.release()
+
+    def now_ms(self) -> int:
+        """Return the exchange's time as far as it is known, in milliseconds since the epoch."""
+        return self._timing.now_ms() + self.correction_ms
+
+    def correct_clock(self, difference_ms: int) -> None:
+        """Take this machine's clock to be ahead of the exchange's by `difference_ms`."""
+        self.correction_ms = -difference_ms
+        self.shared.rewind()
+
+    def be_careful(self) -> None:
+        """Let nothing overlap for a while: a nonce was refused."""
+        with self._lock:
+            self._careful_until = self._timing.monotonic() + CAREFUL_SECONDS
+
+    def take(self, limit: RateLimit, in_flight: int, deadline: float) -> int:
+        """Wait for the turn and return its nonce.
+
+        Args:
+            limit: The limit whose spacing ends the wait for an answer.
+            in_flight: How many requests may be under way at once.
+            deadline: When to give up, on the monotonic clock, in seconds.
+
+        Raises:
+            LaneTimeoutError: If the deadline passes first.
+        """
+        hold = limit.period_seconds / limit.requests
+        if nonce := self._pass(hold, in_flight):
+            return nonce
+        event = threading.Event()
+        me = self._join(event.set)
+        try:
+            while True:
+                turn = self._try(me, hold, in_flight)
+                if turn.nonce:
+                    return turn.nonce
+                left = self._left(deadline)
+                event.wait(min(left, turn.wait_ms / 1000) if turn.wait_ms else left)
+                event.clear()
+        except BaseException:
+            self._leave(me)
+            raise
+
+    async def take_async(self, limit: RateLimit, in_flight: int, deadline: float) -> int:
+        """Wait for the turn and return its nonce; see `take`."""
+        hold = limit.period_seconds / limit.requests
+        remote = self.shared.is_remote
+        if not remote and (nonce := self._pass(hold, in_flight)):
+            return nonce
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        me = self._join(lambda: loop.call_soon_threadsafe(event.set))
+        try:
+            while True:
+                turn = (
+                    await self._try_elsewhere(me, hold, in_flight)
+                    if remote
+                    else self._try(me, hold, in_flight)
+                )
+                if turn.nonce:
+                    return turn.nonce
+                left = self._left(deadline)
+                try:
+                    async with asyncio.timeout(
+                        min(left, turn.wait_ms / 1000) if turn.wait_ms else left
+                    ):
+                        await event.wait()
+                except TimeoutError:
+                    pass
+                event.clear()
+        except BaseException:
+            self._leave(me)
+            raise
+
+    def release(self, nonce: int, *, processed: bool) -> None:
+        """End the turn: the answer is there, or there will be none.
+
+        Args:
+            nonce: The turn's nonce.
+            processed: Whether the exchange may have used it up.
+        """
+        with self._lock:
+            self._flying.pop(nonce, None)
+            head = self._queue[0] if self._queue else None
+        self.shared.release(nonce, processed=processed)
+        if head is not None:
+            head.wake()
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._timing.monotonic()
+        if left <= 0:
+            raise LaneTimeoutError
+        return left
+
+    def _join(self, wake: Callable[[], object]) -> _Waiting:
+        me = _Waiting(wake)
+        with self._lock:
+            self._queue.append(me)
+        return me
+
+    def _leave(self, me: _Waiting) -> None:
+        with self._lock:
+            if me in self._queue:
+                self._queue.remove(me)
+            head = self._queue[0] if self._queue else None
+        if head is not None:
+            head.wake()
+
+    def _pass(self, hold: float, in_flight: int) -> int:
+        """Take a turn at once if nobody waits; 0 if somebody does."""
+        with self._lock:
+            if self._queue or self._wait(hold, in_flight):
+                return 0
+            return self._fly(hold, in_flight).nonce
+
+    def _try(self, me: _Waiting, hold: float, in_flight: int) -> Turn:
+        """Take the turn if it is mine, or say how long to wait; 0 is until woken."""
+        with self._lock:
+            if self._queue[0] is not me:
+                return Turn(0, 0)
+            if wait := self._wait(hold, in_flight):
+                return Turn(0, max(1, round(wait * 1000)))
+            turn = self._fly(hold, in_flight)
+            if turn.nonce:
+                self._queue.popleft()
+            head = self._queue[0] if self._queue else None
+        if turn.nonce and head is not None:
+            head.wake()
+        return turn if turn.nonce else Turn(0, min(turn.wait_ms, round(POLL_SECONDS * 1000)))
+
+    async def _try_elsewhere(self, me: _Waiting, hold: float, in_flight: int) -> Turn:
+        """Try in a thread; a turn that comes when the task is gone is given back."""
+        trial = asyncio.ensure_future(asyncio.to_thread(self._try, me, hold, in_flight))
+
+        def give_back(done: asyncio.Future[Turn]) -> None:
+            if not done.cancelled() and done.exception() is None and done.result().nonce:
+                self.release(done.result().nonce, processed=False)
+
+        try:
+            return await asyncio.shield(trial)
+        except asyncio.CancelledError:
+            trial.add_done_callback(give_back)
+            raise
+
+    def _wait(self, hold: float, in_flight: int) -> float:
+        """Return the seconds until a request in this process may follow those under way."""
+        if not self._flying:
+            return 0.0
+        now = self._timing.monotonic()
+        if now < self._careful_until:
+            in_flight, hold = 1, max(hold, CAREFUL_HOLD_SECONDS)
+        until = sorted(left_at + hold for left_at in self._flying.values())
+        late = sum(moment <= now for moment in until)
+        return 0.0 if len(until) - late < in_flight else until[late] - now
+
+    def _fly(self, hold: float, in_flight: int) -> Turn:
+        careful = self._timing.monotonic() < self._careful_until
+        held_ms = round(hold * 1000) if in_flight == 1 or careful else 0
+        turn = self.shared.take(self.now_ms(), held_ms)
+        if turn.nonce:
+            self._flying[turn.nonce] = self._timing.monotonic()
+        return turn
+
+
+_lanes: "weakref.WeakValueDictionary[tuple[str, str | None], Lane]" = weakref.WeakValueDictionary()
+_lanes_lock = threading.Lock()
+
+
+def lane_of(
+    credentials: Credentials,
+    where: str | None,
+    origin: str,
+    timing: Timing,
+    *,
+    fall_back: bool = True,
+) -> Lane:
+    """Return the lane that all clients of this key use in this process.
+
+    Args:
+        credentials: Whose key.
+        where: Who shares it, see `sharing.open_shared`.
+        origin: The exchange, as scheme, host and port.
+        timing: The clocks; those of the first client count.
+        fall_back: Whether a failing store is replaced by a local one.
+    """
+    key = key_of(credentials)
+    with _lanes_lock:
+        lane = _lanes.get((key, where))
+        if lane is None:
+            lane = Lane(open_shared(where, key, origin, fall_back=fall_back), timing)
+            _lanes[key, where] = lane
+        return lane
+
+
+def _before_fork() -> None:
+    # No other thread may be in the middle of a turn: the child would inherit half of it.
+    _lanes_lock.acquire()
+    for lane in list(_lanes.values()):
+        lane.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for lane in list(_lanes.values()):
+        lane.after_fork(in_child=False)
+    _lanes_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for lane in list(_lanes.values()):
+        lane.after_fork(in_child=True)
+    _lanes_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
