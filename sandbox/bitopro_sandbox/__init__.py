@@ -9,7 +9,8 @@ It needs no account, no network and no secret; ``cancel`` stands for the client 
     ...     assert sandbox.book.get("2959906694").status is OrderStatus.CANCELLED
     ...     assert sandbox.journal[-1].fault == "drop_answer"
 
-``python -m bitopro_sandbox`` serves one for other programs.
+``python -m bitopro_sandbox`` serves one for other programs. Its WebSocket streams, of live and of
+final orders, begin at ``sandbox.stream_url``.
 """
 
 from importlib import import_module
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitopro_sandbox import faults
     from bitopro_sandbox.book import Book, Change, Order, OrderNotLiveError, OrderStatus
-    from bitopro_sandbox.faults import Fault, Faults
+    from bitopro_sandbox.faults import Fault, Faults, StreamFault
     from bitopro_sandbox.journal import Entry, Journal
     from bitopro_sandbox.server import Sandbox, serve
     from bitopro_sandbox.settings import Account, Settings
@@ -36,13 +37,14 @@ __all__ = [
     "OrderStatus",
     "Sandbox",
     "Settings",
+    "StreamFault",
     "faults",
     "serve",
 ]
 
 _MODULES = {
     "book": ("Book", "Change", "Order", "OrderNotLiveError", "OrderStatus"),
-    "faults": ("Fault", "Faults"),
+    "faults": ("Fault", "Faults", "StreamFault"),
     "journal": ("Entry", "Journal"),
     "server": ("Sandbox", "serve"),
     "settings": ("Account", "Settings"),

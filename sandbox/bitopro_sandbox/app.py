@@ -4,8 +4,6 @@ import asyncio
 import itertools
 import posixpath
 import re
-import socket
-import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
@@ -14,13 +12,15 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 import attrs
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
 from bitopro_sandbox.book import Book, Order, OrderNotLiveError, decimal_text
+from bitopro_sandbox.connection import Connection
 from bitopro_sandbox.faults import Answer, Drop, Faults, json_answer
 from bitopro_sandbox.journal import Entry, Journal, fingerprint
-from bitopro_sandbox.settings import Permission, Settings
+from bitopro_sandbox.settings import Permission, Settings, StreamEvent
+from bitopro_sandbox.streams import Streams
 from bitopro_sandbox.verify import (
     KEY_HEADER,
     PAYLOAD_HEADER,
@@ -36,29 +36,12 @@ from bitopro_sandbox.verify import (
 
 Content: TypeAlias = dict[str, Any]
 
+_STREAMS: dict[str, StreamEvent] = {
+    "/ws/v1/pub/auth/orders": "ACTIVE_ORDERS",
+    "/ws/v1/pub/auth/orders/histories": "RECENT_HISTORY_ORDERS",
+}
 _PAIR = re.compile(r"[A-Za-z0-9]+_[A-Za-z0-9]+")
 _ORDER_ID = re.compile(r"(?:[A-Z]+-)?[0-9]+")
-
-
-@attrs.frozen
-class Connection:
-    """The TCP connection a request came over; the server puts it in ``scope["state"]``.
-
-    Attributes:
-        number: Counts the server's connections from 1.
-        transport: For the faults, which ASGI has no words for.
-    """
-
-    number: int
-    transport: asyncio.Transport
-
-    def drop(self, *, reset: bool) -> None:
-        """Close at once, without what is not yet sent."""
-        if reset:
-            linger_zero_seconds = struct.pack("ii", 1, 0)
-            sock: socket.socket = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero_seconds)
-        self.transport.abort()
 
 
 @attrs.frozen
@@ -82,8 +65,11 @@ class Api:
     Args:
         settings: How it behaves.
         book: The orders it serves.
-        faults: Asked for a fault on every request.
+        faults: Asked for a fault on every request and every message of a stream.
         journal: Told of every request.
+
+    Attributes:
+        streams: The open streams.
     """
 
     def __init__(self, settings: Settings, book: Book, faults: Faults, journal: Journal) -> None:
@@ -91,6 +77,7 @@ class Api:
         self._book = book
         self._faults = faults
         self._journal = journal
+        self.streams = Streams(settings, book, faults)
         self._accounts = {account.api_key: account for account in settings.accounts}
         self._nonces = Nonces(settings.nonce_rule, settings.clock_window_ms)
         self._limiter = RateLimiter()
@@ -101,20 +88,55 @@ class Api:
         self._many_limit = Limit("cancel_all", settings.cancel_all_per_second, 1_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request or one stream."""
         try:
-            await self._serve(Request(scope, receive), send)
+            if scope["type"] == "websocket":
+                await self._serve_stream(HTTPConnection(scope), receive, send)
+            else:
+                await self._serve(Request(scope, receive), send)
         except ClientDisconnect:
             pass  # It left before its request was complete: nothing was asked.
         except asyncio.CancelledError:
             pass  # The server stops and has closed the connection; uvicorn would log a traceback.
 
     async def _serve(self, request: Request, send: Send) -> None:
-        body = await request.body()
-        headers = dict(request.headers)
         connection: Connection = request.scope["state"]["connection"]
-        fault = self._faults.take(request.method)
-        entry = self._entry(request, headers, body, connection, fault.name if fault else None)
+        answer = await self._decide(request, await request.body())
+        if isinstance(answer, Drop):
+            connection.drop(reset=answer.reset)
+            await request.receive()  # until the connection is gone, as uvicorn demands an answer
+        else:
+            await self._send(answer, connection, request.receive, send)
+
+    async def _serve_stream(self, request: HTTPConnection, receive: Receive, send: Send) -> None:
+        await receive()  # the wish to connect, of which the scope says everything
+        connection: Connection = request.scope["state"]["connection"]
+        answer = await self._decide(request, b"")
+        if isinstance(answer, Drop):
+            connection.drop(reset=answer.reset)
+            await receive()
+        elif answer.status == 101:
+            accept = {"type": "websocket.accept", "headers": self._headers(answer)}
+            event = _STREAMS[_clean_path(request)]
+            await self.streams.serve(event, accept, request.scope, receive, send)
+        else:
+            # Of an answer's ways over the wire, those of its body have no meaning here.
+            await send(
+                {
+                    "type": "websocket.http.response.start",
+                    "status": answer.status,
+                    "headers": self._headers(answer),
+                }
+            )
+            await send({"type": "websocket.http.response.body", "body": answer.body})
+
+    async def _decide(self, request: HTTPConnection, body: bytes) -> Answer | Drop:
+        headers = dict(request.headers)
+        if request.scope["type"] == "websocket":
+            fault = self._faults.take("STREAM", _STREAMS.get(_clean_path(request)))
+        else:
+            fault = self._faults.take(_method(request))
+        entry = self._entry(request, headers, body, fault.name if fault else None)
         self._journal.record(entry)
 
         if fault and fault.before_ms:
@@ -127,19 +149,13 @@ class Api:
         self._journal.record(attrs.evolve(entry, status=status, processed=processed))
         if fault and fault.after_ms:
             await asyncio.sleep(fault.after_ms / 1000)
-
-        if isinstance(answer, Drop):
-            connection.drop(reset=answer.reset)
-            await request.receive()  # until the connection is gone, as uvicorn demands an answer
-        else:
-            await self._send(answer, connection, request.receive, send)
+        return answer
 
     def _entry(
         self,
-        request: Request,
+        request: HTTPConnection,
         headers: Mapping[str, str],
         body: bytes,
-        connection: Connection,
         fault: str | None,
     ) -> Entry:
         triple = [headers.get(name) for name in (KEY_HEADER, PAYLOAD_HEADER, SIGNATURE_HEADER)]
@@ -151,7 +167,7 @@ class Api:
         return Entry(
             sequence=next(self._sequence),
             at_ms=self._settings.clock(),
-            method=request.method,
+            method=_method(request),
             path=_raw(request, "raw_path"),
             query=_raw(request, "query_string"),
             header_names=tuple(sorted(headers)),
@@ -159,13 +175,16 @@ class Api:
             nonce=nonce,
             key_fingerprint=fingerprint(headers[KEY_HEADER]) if KEY_HEADER in headers else None,
             triple_fingerprint=fingerprint(*present) if len(present) == len(triple) else None,
-            http_connection=connection.number,
+            http_connection=request.scope["state"]["connection"].number,
             fault=fault,
         )
 
-    def _answer(self, request: Request, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _answer(self, request: HTTPConnection, headers: Mapping[str, str], body: bytes) -> Answer:
         try:
-            return json_answer(200, self._perform(request, headers, body))
+            content = self._perform(request, headers, body)
+            if request.scope["type"] == "websocket":
+                return Answer(101, b"", ())
+            return json_answer(200, content)
         except ApiError as error:
             answer = json_answer(error.status, {"error": error.text})
             if error.status == 429 and self._settings.retry_after is not None:
@@ -173,14 +192,15 @@ class Api:
                 answer = attrs.evolve(answer, headers=(*answer.headers, retry_after))
             return answer
 
-    def _perform(self, request: Request, headers: Mapping[str, str], body: bytes) -> Content:
-        calls = self._calls(_raw(request, "raw_path"), _raw(request, "query_string"))
+    def _perform(self, request: HTTPConnection, headers: Mapping[str, str], body: bytes) -> Content:
+        calls = self._calls(request)
         if not calls:
             raise ApiError(404, "Not Found")
-        call = calls.get(request.method)
+        method = _method(request)
+        call = calls.get(method)
         if call is None:
             raise ApiError(405, "Method Not Allowed")
-        signed = verify(request.method, headers, body, self._accounts)
+        signed = verify(method, headers, body, self._accounts)
         now = self._settings.clock()
         self._nonces.spend(signed, now)
         # Assumption: only requests with a right signature and nonce count, and they count both for
@@ -194,16 +214,12 @@ class Api:
     async def _send(
         self, answer: Answer, connection: Connection, receive: Receive, send: Send
     ) -> None:
-        headers = {
-            "date": formatdate(self._settings.clock() // 1000, usegmt=True),
-            "content-length": str(len(answer.body)),
-            **{name.lower(): value for name, value in answer.headers},
-        }
+        length = (b"content-length", str(len(answer.body)).encode())
         await send(
             {
                 "type": "http.response.start",
                 "status": answer.status,
-                "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
+                "headers": [length, *self._headers(answer)],
             }
         )
         if answer.bytes_per_second:
@@ -221,14 +237,21 @@ class Api:
         if answer.close_after:
             connection.transport.close()
 
-    def _calls(self, raw_path: str, query: str) -> dict[str, Call]:
-        """Return the calls at a path by HTTP method.
+    def _headers(self, answer: Answer) -> list[tuple[bytes, bytes]]:
+        headers = {
+            "date": formatdate(self._settings.clock() // 1000, usegmt=True),
+            **{name.lower(): value for name, value in answer.headers},
+        }
+        return [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
 
-        The path is first decoded and cleaned of ``.``, ``..`` and empty segments, as proxies on the
-        way to an exchange do (assumption): a cancel whose order id is one of these, in whatever
-        encoding, arrives as a cancel of all orders.
-        """
-        match posixpath.normpath(unquote(raw_path)).split("/"):
+    def _calls(self, request: HTTPConnection) -> dict[str, Call]:
+        """Return the calls at a request's path by HTTP method."""
+        path, query = _clean_path(request), _raw(request, "query_string")
+        if request.scope["type"] == "websocket":
+            # Assumption: a handshake counts as any other signed call.
+            handshake = Call(lambda _: {}, "read", self._general_limit)
+            return {"GET": handshake} if path in _STREAMS else {}
+        match path.split("/"):
             case ["", "v3", "orders"]:
                 return {"PUT": Call(self._cancel_batch, "trade", self._many_limit)}
             case ["", "v3", "orders", "all"]:
@@ -318,7 +341,21 @@ class Api:
             cancel()
 
 
-def _raw(request: Request, name: Literal["raw_path", "query_string"]) -> str:
+def _method(request: HTTPConnection) -> str:
+    method: str = request.scope.get("method", "GET")  # a handshake is a GET
+    return method
+
+
+def _clean_path(request: HTTPConnection) -> str:
+    """Return the path decoded and without ``.``, ``..`` and empty segments.
+
+    Proxies on the way to an exchange do so (assumption): a cancel whose order id is one of these,
+    in whatever encoding, arrives as a cancel of all orders.
+    """
+    return posixpath.normpath(unquote(_raw(request, "raw_path")))
+
+
+def _raw(request: HTTPConnection, name: Literal["raw_path", "query_string"]) -> str:
     raw: bytes = request.scope[name]
     return raw.decode("latin-1")
 

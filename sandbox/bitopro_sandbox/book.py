@@ -204,6 +204,13 @@ class Book:
 
         return unsubscribe
 
+    def follow(
+        self, callback: Callable[[Change], None]
+    ) -> tuple[dict[str, Order], Callable[[], None]]:
+        """Subscribe, and return with the end of it the snapshot that the changes start from."""
+        with self._lock:
+            return self.snapshot(), self.subscribe(callback)
+
     def snapshot(self) -> dict[str, Order]:
         """Return all orders by id, as they are now; the copy never changes."""
         with self._lock:

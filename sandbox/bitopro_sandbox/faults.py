@@ -8,9 +8,11 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
+
+from bitopro_sandbox.settings import StreamEvent
 
 
 @attrs.frozen
@@ -45,6 +47,20 @@ class Drop:
     reset: bool = False
 
 
+@attrs.frozen
+class Silence:
+    """Nothing more on a stream, neither messages nor pings, though it stays open.
+
+    Attributes:
+        pongs: Whether the client's pings, and its closing, are still answered.
+    """
+
+    pongs: bool = True
+
+
+Frame: TypeAlias = str | bytes | Drop | Silence
+
+
 def _unchanged(answer: Answer) -> Answer | Drop:
     return answer
 
@@ -67,6 +83,23 @@ class Fault:
     before_ms: int = 0
     after_ms: int = 0
     rewrite: Callable[[Answer], Answer | Drop] = attrs.field(default=_unchanged, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class StreamFault:
+    """One way to misbehave on a stream's message, be it the first one or a change's.
+
+    Attributes:
+        name: For people.
+        late_ms: Milliseconds the message is late; later ones do not wait for it.
+        rewrite: Makes what is sent, text or binary, from the message.
+    """
+
+    name: str
+    late_ms: int = 0
+    rewrite: Callable[[str], tuple[Frame, ...]] = attrs.field(
+        default=lambda message: (message,), repr=False
+    )
 
 
 def delay(*, before_ms: int = 0, after_ms: int = 0) -> Fault:
@@ -201,10 +234,75 @@ def gzip_bomb(megabytes: int = 256) -> Fault:
     return Fault(name="gzip_bomb", rewrite=lambda _: answer)
 
 
-class Faults:
-    """The faults that wait for a request. Safe to use from any thread.
+def skip_message() -> StreamFault:
+    """Never send the message."""
+    return StreamFault(name="skip_message", rewrite=lambda _: ())
 
-    At most one fires on a request: the first added that applies.
+
+def repeat_message() -> StreamFault:
+    """Send the message twice, with the same ``eventID``."""
+    return StreamFault(name="repeat_message", rewrite=lambda message: (message, message))
+
+
+def late_message(ms: int) -> StreamFault:
+    """Send the message so many milliseconds late, after those that come in between."""
+    return StreamFault(name="late_message", late_ms=ms)
+
+
+def drop_stream(*, reset: bool = False) -> StreamFault:
+    """Close the connection instead of sending the message.
+
+    Args:
+        reset: Whether by a TCP reset instead of an end without a closing handshake.
+    """
+    return StreamFault(name="drop_stream", rewrite=lambda _: (Drop(reset),))
+
+
+def silence(*, pongs: bool = True) -> StreamFault:
+    """Send neither the message nor anything after it, nor pings; the connection stays open.
+
+    Args:
+        pongs: Whether the client's pings, and its closing, are still answered.
+    """
+    return StreamFault(name="silence", rewrite=lambda _: (Silence(pongs),))
+
+
+def malformed_message(
+    kind: Literal["not_json", "truncated", "no_data", "wrong_types", "binary"],
+) -> StreamFault:
+    """Send in the message's place what no client can make sense of.
+
+    Args:
+        kind: Text that is not JSON, half of the message, the message without its ``data``, with a
+            list around each field of each order, or as it is but in a binary frame.
+    """
+
+    def rewrite(message: str) -> tuple[Frame, ...]:
+        content = json.loads(message)
+        if kind == "not_json":
+            return ("Bad Gateway",)
+        if kind == "truncated":
+            return (message[: len(message) // 2],)
+        if kind == "binary":
+            return (message.encode(),)
+        data = content.pop("data")
+        if kind == "wrong_types":
+            content["data"] = {
+                pair: [{name: [value] for name, value in order.items()} for order in orders]
+                for pair, orders in data.items()
+            }
+        return (json.dumps(content),)
+
+    return StreamFault(name=f"malformed_{kind}", rewrite=rewrite)
+
+
+_FaultT = TypeVar("_FaultT", Fault, StreamFault)
+
+
+class Faults:
+    """The faults that wait for a request or a stream's message. Safe to use from any thread.
+
+    At most one fires on each: the first added that applies.
     """
 
     def __init__(self) -> None:
@@ -213,21 +311,24 @@ class Faults:
 
     def add(
         self,
-        fault: Fault,
+        fault: Fault | StreamFault,
         *,
         times: int | None = None,
         probability: float | None = None,
         seed: int = 0,
         method: str | None = None,
+        event: StreamEvent | None = None,
     ) -> None:
         """Arm a fault.
 
         Args:
-            fault: What happens.
+            fault: What happens, on a request, or on a stream's message.
             times: How often at most; default: once, or without end if a probability is given.
-            probability: Chance, 0 to 1, to fire on a request; default: 1.
+            probability: Chance, 0 to 1, to fire on each; default: 1.
             seed: Makes the chances repeatable.
-            method: Only on requests with this HTTP method.
+            method: Only on requests with this HTTP method, or, with ``"STREAM"``, on the handshakes
+                that open a stream; by default on all requests but handshakes.
+            event: Only on the messages, or the handshakes, of the stream with this event.
         """
         if times is None and probability is None:
             times = 1
@@ -237,6 +338,7 @@ class Faults:
             probability=1.0 if probability is None else probability,
             random=random.Random(seed),  # noqa: S311 - repeatable on purpose
             method=method and method.upper(),
+            event=event,
         )
         with self._lock:
             self._armed.append(armed)
@@ -246,11 +348,23 @@ class Faults:
         with self._lock:
             self._armed.clear()
 
-    def take(self, method: str) -> Fault | None:
-        """Return the fault that fires on a request with this HTTP method, and count it."""
+    def take(self, method: str, event: StreamEvent | None = None) -> Fault | None:
+        """Return the fault that fires on a request with this HTTP method, and count it.
+
+        Args:
+            method: ``"STREAM"`` for a handshake.
+            event: Event of the stream that a handshake opens.
+        """
+        return self._take(Fault, method, event)
+
+    def take_message(self, event: StreamEvent) -> StreamFault | None:
+        """Return the fault that fires on a message of the stream with this event, and count it."""
+        return self._take(StreamFault, "STREAM", event)
+
+    def _take(self, kind: type[_FaultT], method: str, event: StreamEvent | None) -> _FaultT | None:
         with self._lock:
             for armed in self._armed:
-                if armed.fires(method):
+                if isinstance(armed.fault, kind) and armed.fires(method, event):
                     return armed.fault
         return None
 
@@ -261,14 +375,18 @@ class Faults:
 
 @attrs.define
 class _Armed:
-    fault: Fault
+    fault: Fault | StreamFault
     left: int | None
     probability: float
     random: random.Random
     method: str | None
+    event: StreamEvent | None
 
-    def fires(self, method: str) -> bool:
-        if self.left == 0 or self.method not in (None, method):
+    def fires(self, method: str, event: StreamEvent | None) -> bool:
+        if self.left == 0 or self.method not in (None, method) or self.event not in (None, event):
+            return False
+        any_request = isinstance(self.fault, Fault) and self.method is None and self.event is None
+        if any_request and method == "STREAM":
             return False
         if self.random.random() >= self.probability:
             return False

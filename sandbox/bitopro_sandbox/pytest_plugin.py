@@ -23,7 +23,7 @@ def bitopro_sandbox(bitopro_sandbox_settings: "Settings | None") -> "Iterator[Sa
         # Here, as pytest loads this module also for users without the extra.
         from bitopro_sandbox.server import serve
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "websockets"):
             raise
         pytest.fail(
             f"The sandbox needs {error.name}: pip install 'bitopro-orders[sandbox]'", pytrace=False

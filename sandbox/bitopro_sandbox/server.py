@@ -11,11 +11,13 @@ import attrs
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from bitopro_sandbox.app import Api, Connection
+from bitopro_sandbox.app import Api
 from bitopro_sandbox.book import Book, demo_book
+from bitopro_sandbox.connection import Connection, StreamSocket
 from bitopro_sandbox.faults import Faults
 from bitopro_sandbox.journal import Journal
 from bitopro_sandbox.settings import Account, Settings
+from bitopro_sandbox.streams import Streams
 
 HOST = "127.0.0.1"
 
@@ -26,6 +28,7 @@ class Sandbox:
 
     Attributes:
         base_url: Where it serves, with the API's version: ``http://127.0.0.1:{port}/v3``.
+        stream_url: Where its streams begin, on the same port: ``ws://127.0.0.1:{port}/ws``.
         settings: How it behaves.
         book: Its orders.
         faults: How it is to misbehave.
@@ -33,10 +36,21 @@ class Sandbox:
     """
 
     base_url: str
+    stream_url: str
     settings: Settings
     book: Book
     faults: Faults
     journal: Journal
+    _streams: Streams = attrs.field(repr=False)
+
+    @property
+    def stream_count(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    def close_streams(self) -> None:
+        """Close all open streams, abruptly; other connections stay."""
+        self._streams.close()
 
     @property
     def accounts(self) -> tuple[Account, ...]:
@@ -66,14 +80,10 @@ def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbo
     listener = socket.create_server((HOST, port))
     # asyncio sets this only on sockets made for TCP by name; without it every answer takes 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sandbox = Sandbox(
-        base_url=f"http://{HOST}:{listener.getsockname()[1]}/v3",
-        settings=settings,
-        book=demo_book(settings.clock),
-        faults=Faults(),
-        journal=Journal(),
-    )
-    server = _Server(Api(settings, sandbox.book, sandbox.faults, sandbox.journal))
+    address = f"{HOST}:{listener.getsockname()[1]}"
+    book, faults, journal = demo_book(settings.clock), Faults(), Journal()
+    api = Api(settings, book, faults, journal)
+    server = _Server(api, settings)
     thread = threading.Thread(
         target=server.run, args=([listener],), name="bitopro-sandbox", daemon=True
     )
@@ -81,7 +91,15 @@ def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbo
     if not server.ready.wait(timeout=10):
         raise RuntimeError("the sandbox's server did not start")
     try:
-        yield sandbox
+        yield Sandbox(
+            base_url=f"http://{address}/v3",
+            stream_url=f"ws://{address}/ws",
+            settings=settings,
+            book=book,
+            faults=faults,
+            journal=journal,
+            streams=api.streams,
+        )
     finally:
         server.stop()
         thread.join()
@@ -90,14 +108,16 @@ def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbo
 class _Server(uvicorn.Server):
     """uvicorn's server without its polling, signal handling and patience."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, settings: Settings) -> None:
         self.ready = threading.Event()
-        self._connections: set[asyncio.Transport] = set()
         super().__init__(
             uvicorn.Config(
                 api,
-                http=_protocol(self._connections),
-                ws="none",
+                http=_protocol(),
+                ws=StreamSocket,
+                ws_ping_interval=settings.ping_interval_ms / 1000,
+                ws_ping_timeout=settings.ping_timeout_ms / 1000,
+                ws_per_message_deflate=False,
                 loop="asyncio",
                 lifespan="off",
                 interface="asgi3",
@@ -133,8 +153,8 @@ class _Server(uvicorn.Server):
             await asyncio.gather(*accepting, return_exceptions=True)
         for server in self.servers:
             server.close()
-        for connection in self._connections:
-            connection.abort()
+        for connection in self.server_state.connections:
+            connection.transport.abort()
         await asyncio.sleep(0)  # in which the requests learn of it
         tasks = list(self.server_state.tasks)
         for task in tasks:
@@ -142,7 +162,7 @@ class _Server(uvicorn.Server):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
+def _protocol() -> type[H11Protocol]:
     numbers = itertools.count(1)
 
     class Protocol(H11Protocol):
@@ -150,14 +170,9 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            connections.add(transport)
             self.app_state = {
                 **self.app_state,
                 "connection": Connection(next(numbers), transport),
             }
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            connections.discard(self.transport)
-            super().connection_lost(exc)
 
     return Protocol

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 Permission: TypeAlias = Literal["read", "trade"]
+StreamEvent: TypeAlias = Literal["ACTIVE_ORDERS", "RECENT_HISTORY_ORDERS"]
 
 
 def now_ms() -> int:
@@ -64,6 +65,9 @@ class Settings:
             (assumption).
         cancel_takes_ms: Milliseconds between the 200 to a cancel, which means "accepted", and the
             change in the book. An order filled in between stays filled.
+        ping_interval_ms: Milliseconds between a stream's pings (documented: 20 seconds).
+        ping_timeout_ms: Milliseconds in which a pong must come, or else the stream is closed
+            (documented: 5 seconds).
     """
 
     accounts: tuple[Account, ...] = attrs.field(
@@ -79,3 +83,5 @@ class Settings:
     retry_after: int | None = None
     second_cancel: Literal[200, 400, 404, 409, 422] = 400
     cancel_takes_ms: int = 0
+    ping_interval_ms: int = 20_000
+    ping_timeout_ms: int = 5_000
