@@ -22,6 +22,14 @@ from .errors import (
     RejectedError,
 )
 from .failures import Outcome
+from .outcomes import (
+    CancelOutcome,
+    State,
+    cancel_and_confirm,
+    cancel_and_confirm_async,
+    resolve,
+    resolve_async,
+)
 from .sending import AttemptRecord, SendingPolicy
 from .timing import Timing
 
@@ -30,6 +38,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BitoProError",
+    "CancelOutcome",
     "ClockMismatchError",
     "InvalidArgumentError",
     "NotFoundError",
@@ -41,6 +50,11 @@ __all__ = [
     "RateLimitedError",
     "RejectedError",
     "SendingPolicy",
+    "State",
     "Timing",
+    "cancel_and_confirm",
+    "cancel_and_confirm_async",
     "connect",
+    "resolve",
+    "resolve_async",
 ]

@@ -19,9 +19,11 @@ from .sending import (
     HEADERS,
     AttemptRecord,
     Channel,
+    Route,
     Sender,
     SendingPolicy,
     Step,
+    Tally,
     drive,
     drive_async,
     require_seconds,
@@ -126,11 +128,25 @@ class OrdersClient(Client):
         """Send one call by the policy and return its answer; raises what `send` raises."""
         return await self.run_async(self.steps(call))
 
-    def steps(self, call: Call[T]) -> Generator[Step, Any, Response[T]]:
-        """Return the steps of a call, for `run` and `run_async`."""
-        settings = {"headers": self._headers, "cookies": self._cookies or None}
+    def steps(
+        self, call: Call[T], *, seconds: float | None = None, tally: Tally | None = None
+    ) -> Generator[Step, Any, Response[T]]:
+        """Return the steps of a call, for `run` and `run_async`.
+
+        Args:
+            call: The operation with its arguments.
+            seconds: How long it may take, if that is less than the policy's deadline.
+            tally: Counts the requests that leave this machine.
+        """
         phase = self._timeout.read if self._timeout else None
-        return self._sender.steps(call, settings, self._base_url, phase or float("inf"))
+        route = Route(
+            base_url=self._base_url,
+            settings={"headers": self._headers, "cookies": self._cookies or None},
+            phase_seconds=phase or float("inf"),
+        )
+        limit = self._sender.policy.deadline_seconds
+        allowed = limit if seconds is None else min(limit, seconds)
+        return self._sender.steps(call, route, allowed, tally or Tally())
 
     def run(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this thread."""

@@ -194,6 +194,28 @@ class Answer:
     content: bytes = field(repr=False)
 
 
+@frozen
+class Route:
+    """Where a client's requests go, and how.
+
+    Attributes:
+        base_url: Where the API is.
+        settings: Further arguments of the httpx requests: headers, cookies.
+        phase_seconds: How long each phase of an attempt may take.
+    """
+
+    base_url: str
+    settings: Mapping[str, Any] = field(repr=False)
+    phase_seconds: float
+
+
+@define
+class Tally:
+    """Counts the requests that have left this machine, over several calls."""
+
+    sent: int = 0
+
+
 class Step(Protocol):
     """Something that waits, done in a thread or in a task."""
 
@@ -352,34 +374,35 @@ class Sender:
         return BitoProAuth(self.credentials, hosts=self.hosts, nonce=nonce)
 
     def steps(
-        self, call: Call[T], settings: Mapping[str, Any], base_url: str, phase_seconds: float
+        self, call: Call[T], route: Route, seconds: float, tally: Tally
     ) -> Generator[Step, Any, Response[T]]:
         """Send one call and return its answer.
 
         Args:
             call: The operation with its arguments.
-            settings: Further arguments of the httpx requests: headers, cookies.
-            base_url: Where the API is.
-            phase_seconds: How long each phase of an attempt may take.
+            route: Where it goes.
+            seconds: How long it may take.
+            tally: Counts the requests that leave this machine.
 
         Raises:
             BitoProError: One of its three kinds, by what happened.
         """
-        deadline = self.timing.monotonic() + self.policy.deadline_seconds
+        deadline = self.timing.monotonic() + seconds
         tries = fresh = sent = 0
         self._budget.earn()
         try:
             kwargs = call.request_kwargs()
         except InvalidArgument as error:
             raise self._about(call, 0, InvalidArgumentError(str(error))) from error
-        kwargs["url"] = base_url + kwargs["url"]
+        kwargs["url"] = route.base_url + kwargs["url"]
         while True:
             yield from self._admit(call, deadline, sent)
-            attempt = Attempt(deadline, self.timing.monotonic, phase_seconds)
+            attempt = Attempt(deadline, self.timing.monotonic, route.phase_seconds)
             started = self.timing.monotonic()
-            request = httpx.Request(**settings, **kwargs, extensions={"attempt": attempt})
+            request = httpx.Request(**route.settings, **kwargs, extensions={"attempt": attempt})
             answer = yield from self._exchange(call, request, attempt, sent)
-            sent += attempt.sent is not False
+            if attempt.sent is not False:
+                sent, tally.sent = sent + 1, tally.sent + 1
             result, failure = self._judge(call, answer, attempt, request)
             self._record(call, tries + fresh + 1, answer, failure, started)
             if not isinstance(result, BitoProError):

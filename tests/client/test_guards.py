@@ -110,7 +110,7 @@ def test_only_two_plain_segments_are_ever_built(pair: str, order_id: str) -> Non
         pattern.fullmatch(text) and text.isascii()
         for pattern, text in ((PAIR, pair), (ORDER_ID, order_id))
     )
-    call = cancel_order._call(pair, order_id)
+    call = cancel_order.call(pair, order_id)
     if allowed:
         assert call.request_kwargs()["url"] == f"/orders/{pair}/{order_id}"
     else:

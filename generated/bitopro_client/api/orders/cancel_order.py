@@ -67,12 +67,13 @@ def _parse(body: Any) -> CancelledOrder:
     return response_200
 
 
-def _call(
+def call(
     pair: str,
     order_id: str,
     *,
     is_all_strategy_canceled: bool | Unset = UNSET,
 ) -> Call[CancelledOrder]:
+    """Return the call with its arguments, unchecked and unsent, for `Client.send`."""
     return Call(
         OPERATION,
         {
@@ -129,7 +130,7 @@ def sync_detailed(
     """
 
     return client.send(
-        _call(
+        call(
             pair=pair,
             order_id=order_id,
             is_all_strategy_canceled=is_all_strategy_canceled,
@@ -224,7 +225,7 @@ async def asyncio_detailed(
     """
 
     return await client.send_async(
-        _call(
+        call(
             pair=pair,
             order_id=order_id,
             is_all_strategy_canceled=is_all_strategy_canceled,

@@ -57,10 +57,11 @@ def _parse(body: Any) -> Order:
     return response_200
 
 
-def _call(
+def call(
     pair: str,
     order_id: str,
 ) -> Call[Order]:
+    """Return the call with its arguments, unchecked and unsent, for `Client.send`."""
     return Call(
         OPERATION,
         {
@@ -111,7 +112,7 @@ def sync_detailed(
     """
 
     return client.send(
-        _call(
+        call(
             pair=pair,
             order_id=order_id,
         )
@@ -194,7 +195,7 @@ async def asyncio_detailed(
     """
 
     return await client.send_async(
-        _call(
+        call(
             pair=pair,
             order_id=order_id,
         )
