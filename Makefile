@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 GENERATOR := .venv-generator/bin/python
-HAND_WRITTEN := openapi auth_plugin orders sandbox tests docs
+BENCHMARKS := .venv-benchmarks/bin/python
+HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox tests docs
+	sandbox/bitopro_sandbox tests benchmarks docs
 
-.PHONY: help demo test generate drift lint types record sandbox build lock clean
+.PHONY: help demo test bench generate drift lint types record sandbox build lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -18,6 +19,9 @@ demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
 
 test: lint types drift  ## everything that must hold before a change is shared
 	$(BIN)/python -m pytest
+
+bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs nginx; two minutes)
+	@$(BENCHMARKS) -m benchmarks.run $(BENCH)
 
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
 	$(GENERATOR) openapi/generate.py
@@ -43,7 +47,7 @@ build: .venv/ready  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
-	for name in dev generator; do \
+	for name in dev generator benchmarks; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \
@@ -51,7 +55,7 @@ lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
 	done
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-generator .venv-lock dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The package is installed from the checkout, with the pinned hatchling and nothing else.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -63,6 +67,12 @@ clean:  ## remove the environments and every cache
 .venv-generator/ready: requirements/generator.txt
 	$(PYTHON) -m venv --clear .venv-generator
 	$(GENERATOR) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv-benchmarks/ready: requirements/benchmarks.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-benchmarks
+	$(BENCHMARKS) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BENCHMARKS) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 .venv-lock/ready: requirements/lock.txt

@@ -1,0 +1,1 @@
+"""How fast the package cancels, next to the others: `make bench`."""
