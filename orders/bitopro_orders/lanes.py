@@ -8,6 +8,7 @@ number in flight then adapts by itself to what the limit can use.
 """
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
@@ -95,7 +96,7 @@ class Lane:
             deadline: When to give up, on the monotonic clock, in seconds.
 
         Raises:
-            LaneTimeoutError: If the deadline passes first.
+            LaneTimeoutError: If the deadline passes first, or is known to.
         """
         hold = limit.period_seconds / limit.requests
         if nonce := self._pass(hold, in_flight):
@@ -107,8 +108,7 @@ class Lane:
                 turn = self._try(me, hold, in_flight)
                 if turn.nonce:
                     return turn.nonce
-                left = self._left(deadline)
-                event.wait(min(left, turn.wait_ms / 1000) if turn.wait_ms else left)
+                event.wait(self._pause(turn, deadline))
                 event.clear()
         except BaseException:
             self._leave(me)
@@ -132,14 +132,9 @@ class Lane:
                 )
                 if turn.nonce:
                     return turn.nonce
-                left = self._left(deadline)
-                try:
-                    async with asyncio.timeout(
-                        min(left, turn.wait_ms / 1000) if turn.wait_ms else left
-                    ):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause(turn, deadline)):
                         await event.wait()
-                except TimeoutError:
-                    pass
                 event.clear()
         except BaseException:
             self._leave(me)
@@ -159,11 +154,20 @@ class Lane:
         if head is not None:
             head.wake()
 
-    def _left(self, deadline: float) -> float:
+    def _pause(self, turn: Turn, deadline: float) -> float:
+        """Return how long to wait for a turn, in seconds; somebody may wake the waiter before."""
         left = deadline - self._timing.monotonic()
-        if left <= 0:
-            raise LaneTimeoutError
-        return left
+        wait = turn.wait_ms / 1000
+        if left <= wait or left <= 0:
+            raise LaneTimeoutError(
+                f"its turn comes in {wait:.1f} s at the earliest, after the deadline"
+                if wait
+                else "the requests before it left no time before the deadline"
+            )
+        if not wait:
+            return left
+        # Another process does not wake this one, so it is asked again and again.
+        return wait if self._flying else min(wait, POLL_SECONDS)
 
     def _join(self, wake: Callable[[], object]) -> _Waiting:
         me = _Waiting(wake)
@@ -199,7 +203,7 @@ class Lane:
             head = self._queue[0] if self._queue else None
         if turn.nonce and head is not None:
             head.wake()
-        return turn if turn.nonce else Turn(0, min(turn.wait_ms, round(POLL_SECONDS * 1000)))
+        return turn
 
     async def _try_elsewhere(self, me: _Waiting, hold: float, in_flight: int) -> Turn:
         """Try in a thread; a turn that comes when the task is gone is given back."""

@@ -155,20 +155,28 @@ async def cancel_and_confirm_async(
         return await client.run_async(steps)
     reading = asyncio.ensure_future(client.run_async(steps))
     telling = asyncio.ensure_future(history.final(pair, order_id))
+    told: Order | None = None
     try:
         await asyncio.wait({reading, telling}, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not telling.cancelled() and telling.exception() is None:
-            outcome = outcome_of(telling.result(), pair, order_id, tally, seen_by="stream")
-            if outcome is not None:
-                return outcome
-        return await asyncio.shield(reading)
+            told = telling.result()
+        if told is None or status_of(told) not in FINAL:
+            await asyncio.wait({reading})
+    except asyncio.CancelledError:
+        # The caller has gone; if a cancel is out, it must learn that instead.
+        reading.cancel()
+        await asyncio.wait({reading})
+        if reading.cancelled():
+            raise
     finally:
         # The order is final, or the caller has gone: a cancel still under way is only given up.
-        for task in (telling, reading):
-            task.cancel()
-        for task in (telling, reading):
-            with contextlib.suppress(BaseException):
-                await task
+        done = reading.done()
+        telling.cancel()
+        reading.cancel()
+        await asyncio.gather(telling, reading, return_exceptions=True)
+    # The requests are counted by now, also one that was given up.
+    outcome = None if done or told is None else outcome_of(told, pair, order_id, tally, seen_by="stream")
+    return outcome or reading.result()
 
 
 def resolve(

@@ -33,7 +33,7 @@ from .errors import (
 )
 from .failures import Failure, Outcome, Retry
 from .lanes import Lane, LaneTimeoutError
-from .sharing import NonceDriftError, SharedStoreError
+from .sharing import SharedStoreError
 from .timing import Timing
 from .transport import LONGEST_ANSWER, Attempt
 
@@ -184,7 +184,7 @@ class RetryBudget:
             return True
 
 
-@frozen
+@define
 class Answer:
     """What came back, whole: status, headers, and the body as it was sent."""
 
@@ -194,7 +194,7 @@ class Answer:
     content: bytes = field(repr=False)
 
 
-@frozen
+@define
 class Route:
     """Where a client's requests go, and how.
 
@@ -226,7 +226,7 @@ class Step(Protocol):
         """Do it in this task."""
 
 
-@frozen
+@define
 class Channel:
     """What a driver needs to carry out the steps."""
 
@@ -235,7 +235,7 @@ class Channel:
     async_transport: httpx.AsyncBaseTransport | None = None
 
 
-@frozen
+@define
 class Wait:
     """Sleep for seconds."""
 
@@ -250,7 +250,7 @@ class Wait:
         await channel.timing.sleep_async(self.seconds)
 
 
-@frozen
+@define
 class Ask:
     """Ask a store that is beyond a network."""
 
@@ -265,7 +265,7 @@ class Ask:
         return await asyncio.to_thread(self.question)
 
 
-@frozen
+@define
 class TakeTurn:
     """Wait for the call's turn in the lane."""
 
@@ -284,7 +284,7 @@ class TakeTurn:
         return await self.lane.take_async(limit, self.in_flight, self.deadline)
 
 
-@frozen
+@define
 class Send:
     """Send a signed request once and read its whole answer."""
 
@@ -442,9 +442,7 @@ class Sender:
         """Take a turn, sign, send once; return the answer or what came in its place."""
         try:
             nonce = yield TakeTurn(self.lane, call, self.policy.in_flight, attempt.deadline)
-        except LaneTimeoutError:
-            reason = "the requests before it left no time before the deadline"
-        except (NonceDriftError, SharedStoreError) as error:
+        except (LaneTimeoutError, SharedStoreError) as error:
             reason = str(error)
         else:
             reason = ""

@@ -16,9 +16,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
-from attrs import frozen
 from pyrate_limiter import InMemoryBucket, Rate, RateItem, RedisBucket, SQLiteBucket
 from pyrate_limiter.abstracts import AbstractBucket
 
@@ -49,12 +48,7 @@ class SharedStoreError(Exception):
     """The shared store did not answer."""
 
 
-class NonceDriftError(Exception):
-    """The key's nonces are further ahead of the clock than they may be."""
-
-
-@frozen
-class Turn:
+class Turn(NamedTuple):
     """A turn, or how long to wait for one.
 
     Attributes:
@@ -83,9 +77,6 @@ class Turns(Protocol):
         """Take a turn: its nonce is above every earlier one, above `floor`, and at least `now_ms`.
 
         The next turn begins when this one is released, or `hold_ms` later; 0 holds nothing back.
-
-        Raises:
-            NonceDriftError: If the nonce would be too far ahead of `now_ms`.
         """
 
     def release(self, nonce: int, *, processed: bool) -> None:
@@ -100,18 +91,11 @@ def key_of(credentials: Credentials) -> str:
     return hashlib.sha256(credentials.api_key.reveal().encode()).hexdigest()[:16]
 
 
-def next_nonce(now_ms: int, last: int, floor: int) -> int:
-    """Return the nonce after `last` and `floor`.
-
-    Raises:
-        NonceDriftError: If it is too far ahead of `now_ms`.
-    """
+def next_turn(now_ms: int, last: int, floor: int) -> Turn:
+    """Return the turn after `last` and `floor`, or the wait until its nonce is not too early."""
     nonce = max(now_ms, last + 1, floor + 1)
-    if nonce - now_ms > LARGEST_DRIFT_MS:
-        raise NonceDriftError(
-            f"the nonces of this key are {(nonce - now_ms) / 1000:.1f} s ahead of the clock"
-        )
-    return nonce
+    wait_ms = nonce - now_ms - LARGEST_DRIFT_MS
+    return Turn(0, wait_ms) if wait_ms > 0 else Turn(nonce)
 
 
 class MemoryLimits:
@@ -272,8 +256,9 @@ class MemoryTurns:
 
     def take(self, now_ms: int, hold_ms: int, floor: int) -> Turn:  # noqa: ARG002
         """See `Turns.take`."""
-        self.last = next_nonce(now_ms, self.last, floor)
-        return Turn(self.last)
+        turn = next_turn(now_ms, self.last, floor)
+        self.last = turn.nonce or self.last
+        return turn
 
     def release(self, nonce: int, *, processed: bool) -> None:
         """See `Turns.release`."""
@@ -334,9 +319,10 @@ class FileTurns:
             # A longer wait than any hold means that the clock was set back.
             if hold_ms and 0 < until - wall_ms <= LARGEST_DRIFT_MS:
                 return Turn(0, until - wall_ms)
-            nonce = next_nonce(now_ms, last, floor)
-            self._write(nonce, processed, wall_ms + hold_ms, nonce)
-            return Turn(nonce)
+            turn = next_turn(now_ms, last, floor)
+            if turn.nonce:
+                self._write(turn.nonce, processed, wall_ms + hold_ms, turn.nonce)
+            return turn
 
     def release(self, nonce: int, *, processed: bool) -> None:
         """See `Turns.release`."""
@@ -369,7 +355,8 @@ class RedisTurns:
         if hold > 0 and wait > 0 then return {0, wait} end
         local after = math.max(tonumber(state[1]) or 0, tonumber(ARGV[3]))
         local nonce = math.max(now, after + 1)
-        if nonce - now > tonumber(ARGV[4]) then return {-nonce, 0} end
+        local early = nonce - now - tonumber(ARGV[4])
+        if early > 0 then return {0, early} end
         redis.call('HSET', KEYS[1], 'last', string.format('%.0f', nonce),
                    'until', string.format('%.0f', wall + hold),
                    'by', string.format('%.0f', nonce))
@@ -399,8 +386,6 @@ class RedisTurns:
         """See `Turns.take`."""
         args = [now_ms, hold_ms, floor, LARGEST_DRIFT_MS]
         nonce, wait_ms = cast("list[int]", self._take(keys=[self._key], args=args))
-        if nonce < 0:
-            next_nonce(now_ms, -nonce - 1, floor)
         return Turn(nonce, wait_ms)
 
     def release(self, nonce: int, *, processed: bool) -> None:
@@ -413,26 +398,63 @@ class RedisTurns:
 
 
 class Shared:
-    """The limits and turns of one key, and what happens when the shared store fails.
+    """The limits and turns of one key within this process.
+
+    Args:
+        limits: The limits.
+        turns: The turns.
+    """
+
+    #: Whether asking may wait for a network.
+    is_remote = False
+
+    def __init__(self, limits: Limits, turns: Turns) -> None:
+        self._limits, self._turns = limits, turns
+
+    def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
+        """Count one request, or return the milliseconds to wait before asking again."""
+        return self._limits.admit(limit, share, now_ms)
+
+    def cool_down(self, group: str, until_ms: int) -> None:
+        """Admit nothing of this group until then, wherever it is asked for."""
+        self._limits.cool_down(group, until_ms)
+
+    def take(self, now_ms: int, hold_ms: int) -> Turn:
+        """Take a turn, or learn how long to wait for one."""
+        return self._turns.take(now_ms, hold_ms, 0)
+
+    def release(self, nonce: int, *, processed: bool) -> None:
+        """End a turn; `processed` says whether the exchange may have used the nonce up."""
+        self._turns.release(nonce, processed=processed)
+
+    def rewind(self) -> None:
+        """Forget the nonces that were refused: the clock has been set back."""
+        self._turns.rewind()
+
+    def share_with_children(self) -> None:
+        """Move the turns from memory to an unnamed file that forked children inherit."""
+        if isinstance(self._turns, MemoryTurns) and fcntl is not None:
+            self._turns = FileTurns(last=self._turns.last, processed=self._turns.processed)
+
+
+class GuardedShared(Shared):
+    """The limits and turns of one key in a store that may fail.
 
     Then a local limit and local turns take over, with a warning, until the store answers again:
     a cancel is not held back by a store that is down.
 
     Args:
-        limits: The limits.
-        turns: The turns.
-        is_remote: Whether asking them may wait for a network.
+        limits: The limits in the store.
+        turns: The turns in the store.
+        is_remote: Whether asking may wait for a network.
         fall_back: Whether a failing store is replaced by a local one.
     """
 
-    def __init__(
-        self, limits: Limits, turns: Turns, *, is_remote: bool = False, fall_back: bool = True
-    ) -> None:
+    def __init__(self, limits: Limits, turns: Turns, *, is_remote: bool, fall_back: bool) -> None:
+        super().__init__(limits, turns)
         self.is_remote = is_remote
-        self._limits, self._turns = limits, turns
         self._local_limits, self._local_turns = MemoryLimits(), MemoryTurns()
         self._fall_back = fall_back
-        self._is_local = isinstance(turns, MemoryTurns)
         self._paused_until_ms = 0
         self._last = 0
 
@@ -469,20 +491,11 @@ class Shared:
         self._last = self._local_turns.processed
         self._ask(self._turns.rewind, lambda: None)
 
-    def share_with_children(self) -> None:
-        """Move the turns from memory to an unnamed file that forked children inherit."""
-        if isinstance(self._turns, MemoryTurns) and fcntl is not None:
-            self._turns = FileTurns(last=self._turns.last, processed=self._turns.processed)
-
     def _ask(self, store: Callable[[], R], local: Callable[[], R]) -> R:
-        if self._is_local:
-            return store()
         if system_clock_ms() < self._paused_until_ms:
             return local()
         try:
             return store()
-        except NonceDriftError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever ails the store
             if not self._fall_back:
                 raise SharedStoreError(f"the shared store failed: {type(error).__name__}") from None
@@ -522,11 +535,12 @@ def open_shared(where: str | None, key: str, origin: str, *, fall_back: bool) ->
         client = Redis.from_url(where, socket_connect_timeout=0.25, socket_timeout=0.25)
         prefix = f"bitopro:{key}"
         limits, turns = RedisLimits(client, prefix), RedisTurns(client, prefix)
-        return Shared(limits, turns, is_remote=True, fall_back=fall_back)
+        return GuardedShared(limits, turns, is_remote=True, fall_back=fall_back)
     folder = Path(where)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         turns_file = FileTurns(folder / f"{key}.nonces")
     except OSError as error:
         raise SharedStoreError(f"{folder} cannot be used: {error.strerror}") from error
-    return Shared(FileLimits(folder / "limits.sqlite"), turns_file, fall_back=fall_back)
+    limits_file = FileLimits(folder / "limits.sqlite")
+    return GuardedShared(limits_file, turns_file, is_remote=False, fall_back=fall_back)

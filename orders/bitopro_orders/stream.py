@@ -1,0 +1,661 @@
+"""The stream of an account's done orders: each change once, across broken connections.
+
+    async with order_history() as history:
+        async for order in history:
+            print(order.id, order.status)
+
+Needs the extra `stream`. What the exchange sends is in openapi/streams.yaml; source:
+https://github.com/bitoex/bitopro-offical-api-docs/tree/master/ws/private
+"""
+
+import asyncio
+import contextlib
+import copy
+import json
+import logging
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple, NoReturn, Self, cast
+from urllib.parse import urlsplit
+
+from attrs import Attribute, define, field
+
+from bitopro_auth import Credentials, CredentialsError, NonceSource
+from bitopro_auth.auth import is_loopback
+from bitopro_auth.signing import identity_json, signed_headers
+from bitopro_client import Client
+from bitopro_client.api.orders import get_order
+from bitopro_client.models import Order
+
+from .answers import error_of
+from .errors import (
+    BitoProError,
+    ClockMismatchError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RejectedError,
+)
+from .timing import Timing
+
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.client import ClientProtocol
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.protocol import State
+except ImportError as missing:
+    raise ImportError("order_history needs: pip install 'bitopro-orders[stream]'") from missing
+
+STREAM_URL = "wss://stream.bitopro.com:443/ws"
+HISTORY_PATH = "/v1/pub/auth/orders/histories"
+
+#: -1 and 0 to 1 are live; a status that is not documented is neither live nor final.
+LIVE = frozenset({-1, 0, 1})
+FINAL = frozenset({2, 3, 4, 6})
+#: The least number of milliseconds that counts as such; below it, it is seconds.
+LEAST_MS = 10**11
+TEXTS = (
+    *("id", "pair", "action", "type", "price", "avgExecutionPrice"),
+    *("originalAmount", "remainingAmount", "executedAmount"),
+)
+
+Key = tuple[str, str]
+logger = logging.getLogger(__name__)
+
+# websockets logs the headers of a handshake, which are secrets, at DEBUG. This logger is outside
+# the hierarchy, so that no configuration reaches it, and says nothing.
+_mute = logging.Logger(f"{__name__}.websockets")  # noqa: LOG001 - not to be found by name
+_mute.disabled = True
+
+
+class Message(NamedTuple):
+    """The orders of a message, and why others in it could not be read (without their content)."""
+
+    event_id: int | str | None
+    orders: list[Order]
+    faults: list[str]
+
+
+def read_message(content: str | bytes) -> Message:
+    """Return what the message holds; decimal text and numbers never become a float."""
+    message = Message(None, [], [])
+    if isinstance(content, bytes):
+        message.faults.append("it is binary")
+        return message
+    try:
+        body = json.loads(content, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        message.faults.append("it is not JSON")
+        return message
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, dict):
+        message.faults.append("it has no data")
+        return message
+    for entries in data.values():
+        for entry in entries if isinstance(entries, list) else [None]:
+            try:
+                message.orders.append(_order_of(entry))
+            except ValueError as error:
+                message.faults.append(str(error))
+    event_id = body.get("eventID")
+    return message._replace(event_id=event_id if isinstance(event_id, int | str) else None)
+
+
+def _order_of(entry: object) -> Order:
+    if not isinstance(entry, dict):
+        raise ValueError("an order is not an object")  # noqa: TRY004 - a message, not a call
+    fields = {name: value for name, value in entry.items() if value is not None}
+    if "clientID" in fields:
+        fields["clientId"] = fields.pop("clientID")
+    for name in TEXTS:
+        # A whole number is as exact as text, so an id or an amount may be one.
+        if type(fields.get(name)) is int:
+            fields[name] = str(fields[name])
+        if not isinstance(fields.get(name), str) or not fields[name]:
+            raise ValueError(f"an order's {name} is not text")
+    for name in ("status", "updatedTimestamp", "timestamp"):
+        if type(fields.get(name, None if name == "status" else 0)) is not int:
+            raise ValueError(f"an order's {name} is not a whole number")
+    order = Order.from_dict(fields)
+    _state_of(order)
+    return order
+
+
+class _Time(NamedTuple):
+    """An update time: where one of two was given in seconds, only their seconds are compared."""
+
+    ms: int
+    exact: bool
+
+    def later_than(self, other: "_Time") -> int:
+        """Return 1, 0 or -1."""
+        unit = 1 if self.exact and other.exact else 1000
+        return (self.ms // unit > other.ms // unit) - (self.ms // unit < other.ms // unit)
+
+
+class _State(NamedTuple):
+    """What is compared of an order; `figures` are all that were seen at this stage of it."""
+
+    executed: Decimal
+    final: bool
+    time: _Time | None
+    rank: int
+    figures: frozenset[tuple[object, ...]]
+
+
+def _state_of(order: Order) -> _State:
+    texts = (order.price, order.avg_execution_price, order.original_amount, order.remaining_amount)
+    try:
+        executed, *others = (Decimal(text) for text in (order.executed_amount, *texts))
+    except (InvalidOperation, TypeError, ValueError):
+        raise ValueError("an order's amount is not a decimal number") from None
+    if not all(amount.is_finite() for amount in (executed, *others)):
+        raise ValueError("an order's amount is not finite")
+    value = order.updated_timestamp or order.timestamp
+    time = None
+    if value:
+        time = _Time(value, exact=True) if value >= LEAST_MS else _Time(value * 1000, exact=False)
+    final = order.status in FINAL
+    rank = {-1: 0, 0: 1}.get(order.status, 3 if final else 2)
+    return _State(executed, final, time, rank, frozenset({(order.status, *others)}))
+
+
+def _merged(last: _State, new: _State) -> tuple[_State, bool]:
+    """Return what to remember after `new`, and whether it is a change.
+
+    What cannot be undone (what was filled, that the order is final) says more than the update
+    time, which comes in two units.
+    """
+    if new.executed < last.executed or new.final < last.final:
+        return last, False
+    progress = new.executed > last.executed or new.final > last.final
+    later = new.time.later_than(last.time) if new.time and last.time else 0
+    later = later or (new.rank > last.rank) - (new.rank < last.rank)
+    if later < 0 and not progress:
+        return last, False
+    time = max(filter(None, (last.time, new.time)), default=None)
+    figures = new.figures if progress or later else new.figures | last.figures
+    changed = progress or later > 0 or figures != last.figures
+    return new._replace(time=time, figures=figures), changed
+
+
+class OrderChanges:
+    """Tells changes of orders from repeats and from what comes late.
+
+    An order counts as changed if it is new or if, against what was seen of it, more was filled,
+    or it became final, or its update time is later, or at the same time its other figures are
+    ones that were not seen. What was filled never becomes less, and final never becomes live.
+
+    Args:
+        most: How many orders, and how many messages, are remembered: the latest ones.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._orders: OrderedDict[Key, tuple[_State, Order]] = OrderedDict()
+        self._messages: OrderedDict[tuple[int | str, int], None] = OrderedDict()
+
+    def is_repeat(self, event_id: int | str | None, content: str | bytes) -> bool:
+        """Say whether this message was seen before, and remember it.
+
+        The id alone does not tell: whether the exchange uses one again is not documented.
+        """
+        if event_id is None:
+            return False
+        key = (event_id, hash(content))
+        repeat = key in self._messages
+        self._remember(self._messages, key, None)
+        return repeat
+
+    def accept(self, order: Order) -> bool:
+        """Say whether the order is new or changed, and remember it.
+
+        Raises:
+            ValueError: If an amount is not a finite decimal number.
+        """
+        key, state, changed = key_of(order.pair, order.id), _state_of(order), True
+        if key in self._orders:
+            last, known = self._orders[key]
+            state, changed = _merged(last, state)
+            order = order if changed else known
+        self._remember(self._orders, key, (state, order))
+        return changed
+
+    def latest(self, key: Key) -> Order | None:
+        """Return the order as it was last; None if it was not seen."""
+        return self._orders[key][1] if key in self._orders else None
+
+    def final(self, key: Key) -> Order | None:
+        """Return the order if it was seen in a final state, else None."""
+        order = self.latest(key)
+        return order if order is not None and order.status in FINAL else None
+
+    def live(self) -> set[Key]:
+        """Return the orders that were live when last seen."""
+        return {key for key, (_, order) in self._orders.items() if order.status in LIVE}
+
+    def _remember(self, memory: OrderedDict[Any, Any], key: object, value: object) -> None:
+        memory[key] = value
+        memory.move_to_end(key)
+        if len(memory) > self._most:
+            memory.popitem(last=False)
+
+
+def key_of(pair: str, order_id: str) -> Key:
+    """Return what an order is known by: the documents write pairs in both cases."""
+    return pair.lower(), order_id
+
+
+class _LostError(Exception):
+    """There is no connection, and waiting may help; the message says why."""
+
+
+class _Connection(ClientConnection):
+    """A connection that signs its handshake at the last moment and notes when it heard something.
+
+    The nonce is drawn when there is nothing left to wait for: names are resolved, TCP and TLS done.
+    """
+
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        *,
+        sign: Callable[[], dict[str, str]],
+        timing: Timing,
+        **options: Any,  # noqa: ANN401 - passed through
+    ) -> None:
+        super().__init__(protocol, **options)
+        self._sign = sign
+        self._timing = timing
+        self.heard_at = timing.monotonic()
+
+    async def handshake(self, *_: object) -> None:
+        """Send the signed request and read the answer.
+
+        Raises:
+            RejectedError: If it is refused. As this is none of the library's errors, the library
+                follows no redirect.
+            _LostError: If it is not answered for now.
+        """
+        headers = self._sign()
+        try:
+            await super().handshake(headers)
+        except InvalidStatus as error:
+            raise self._refusal(error, headers) from None
+        finally:
+            self.request = None
+
+    def _refusal(self, error: InvalidStatus, headers: Mapping[str, str]) -> Exception:
+        answer = error.response
+        if 300 <= answer.status_code < 400:
+            return RejectedError(answer.status_code, "a redirect, which is never followed")
+        meaning = error_of(
+            answer.status_code,
+            bytes(answer.body or b""),
+            {name.title(): value for name, value in answer.headers.raw_items()},
+            now_ms=self._timing.now_ms(),
+            secrets=headers.values(),
+        )
+        if isinstance(meaning, RejectedError):
+            return meaning
+        return _LostError(f"the exchange answered {answer.status_code}")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, be it a message, a ping or a part of one."""
+        self.heard_at = self._timing.monotonic()
+        super().data_received(data)
+        if self.state is State.CLOSING:
+            # The close frame has been answered or sent; the peer may never close its side.
+            self.transport.abort()
+
+
+def _positive(_: object, attribute: "Attribute[Any]", number: object) -> None:
+    allowed = (int,) if attribute.type is int else (int, float)
+    if type(number) not in allowed or not number > 0:  # type: ignore[operator]
+        raise InvalidArgumentError(f"{attribute.alias} must be a number above 0")
+
+
+def _checked_url(text: str) -> str:
+    # The URL is not quoted in the message: it may hold a password.
+    rule = "stream_url must be wss://host[:port][/path], or ws:// to this machine itself"
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidArgumentError(rule) from None
+    allowed = url.scheme == "wss" or (url.scheme == "ws" and is_loopback(host))
+    if not allowed or not host or "@" in url.netloc or "?" in text or "#" in text:
+        raise InvalidArgumentError(rule)
+    return text.rstrip("/")
+
+
+def _given(credentials: Credentials | None) -> Credentials:
+    try:
+        return Credentials.from_env() if credentials is None else credentials
+    except CredentialsError as error:
+        raise InvalidArgumentError(f"credentials are needed: {error}") from error
+
+
+def _some_nonce(nonce: Callable[[], int] | None) -> Callable[[], int]:
+    return nonce or NonceSource()
+
+
+@define(eq=False, repr=False)
+class OrderHistory:
+    """The stream of the account's done orders: `async with`, then `async for`.
+
+    A task reads it from entering on, also while nobody iterates. Entering waits until the first
+    attempt to connect has succeeded or failed; a failure that may heal by waiting is logged and
+    tried again, each time signed afresh. One that cannot, such as a 401, is raised to whoever
+    enters, iterates or waits. Several loops over one history share its changes.
+
+    Redirects are never followed and proxies of the environment never used: each would carry the
+    credentials elsewhere.
+
+    Args:
+        credentials: The account's; by default those of the environment.
+        stream_url: Where the streams are: wss, or ws to this machine itself.
+        client: Reads, after a reconnect, the orders that may have changed in between; its calls
+            have nonces of their own. Without one nothing is read.
+        nonce: Returns the next nonce, in milliseconds since the epoch; to be shared with
+            whatever else uses the same key.
+        snapshot: Whether to iterate over what the exchange sends first on connecting, too;
+            `final()` knows those orders in any case.
+        on_malformed: Called with the reason, for each fault of a message.
+        connect_timeout_seconds: How long connecting may take.
+        silence_seconds: How long the exchange may send nothing, not even a ping, before the
+            connection counts as broken. It pings every 20 seconds (documented).
+        first_backoff_seconds: The most to wait before the first reconnect; it doubles with each.
+            The wait is a random part of it, so that clients spread.
+        longest_backoff_seconds: The most to wait before any reconnect. A connection that lasted
+            that long starts the backoff anew.
+        deadline_seconds: How long to try without a connection; by default for ever.
+        max_message_bytes: The longest message that is read; a longer one breaks the connection.
+        max_waiting_orders: How many changes wait for the iteration; beyond, the oldest is lost.
+        timing: The clocks, the sleep and the randomness.
+
+    Raises:
+        InvalidArgumentError: If an argument or a variable of the environment is missing or
+            breaks its rule.
+
+    Attributes:
+        connected: Whether there is a connection right now.
+        malformed: How many faults of messages were reported and skipped.
+    """
+
+    _credentials: Credentials = field(default=None, converter=_given)
+    _stream_url: str = field(default=STREAM_URL, converter=_checked_url, kw_only=True)
+    _client: Client | None = field(default=None, kw_only=True)
+    _nonce: Callable[[], int] = field(default=None, converter=_some_nonce, kw_only=True)
+    _snapshot: bool = field(default=True, kw_only=True)
+    _on_malformed: Callable[[str], object] | None = field(default=None, kw_only=True)
+    _connect_timeout_seconds: float = field(default=10.0, validator=_positive, kw_only=True)
+    _silence_seconds: float = field(default=30.0, validator=_positive, kw_only=True)
+    _first_backoff_seconds: float = field(default=0.5, validator=_positive, kw_only=True)
+    _longest_backoff_seconds: float = field(default=30.0, validator=_positive, kw_only=True)
+    _deadline_seconds: float = field(default=math.inf, validator=_positive, kw_only=True)
+    _max_message_bytes: int = field(default=2**20, validator=_positive, kw_only=True)
+    _max_waiting_orders: int = field(default=10_000, validator=_positive, kw_only=True)
+    _timing: Timing = field(factory=Timing, kw_only=True)
+
+    connected: bool = field(default=False, init=False)
+    malformed: int = field(default=0, init=False)
+    _changes: OrderChanges = field(factory=OrderChanges, init=False)
+    _waiting: deque[Order] = field(factory=deque, init=False)
+    _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _tried: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _finals: dict[Key, set[asyncio.Future[Order]]] = field(factory=dict, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _end: BitoProError | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    async def __aenter__(self) -> Self:
+        if self._task is not None or self._closed:
+            raise RuntimeError("an order history is entered once")
+        self._task = asyncio.create_task(self._run(), name="order history")
+        try:
+            await self._tried.wait()
+            self._check_not_ended()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End at once: the iteration stops, and whoever waits for `final()` gets an error."""
+        self._closed = True
+        self._stop(self._end or OutcomeUnknownError("the order history was closed"))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Order:
+        self._check_entered()
+        while not self._closed:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._check_not_ended()
+            self._news.clear()
+            await self._news.wait()
+        raise StopAsyncIteration
+
+    async def final(self, pair: str, order_id: str) -> Order:
+        """Return the order as soon as it was seen in a final state (2, 3, 4, 6), also if before.
+
+        It waits for as long as the exchange does not show it: bound it with a timeout.
+
+        Args:
+            pair: The trading pair, in either case.
+            order_id: The order's id.
+
+        Raises:
+            InvalidArgumentError: If an argument is not text, or empty.
+            OutcomeUnknownError: If the history was closed before, or had no connection for
+                `deadline_seconds`.
+            RejectedError: If the exchange refuses the stream for good.
+        """
+        self._check_entered()
+        if not all(isinstance(text, str) and text for text in (pair, order_id)):
+            raise InvalidArgumentError("pair and order_id must be non-empty texts")
+        key = key_of(pair, order_id)
+        order = self._changes.final(key)
+        if order is not None:
+            return order
+        self._check_not_ended()
+        waiter: asyncio.Future[Order] = asyncio.get_running_loop().create_future()
+        waiters = self._finals.setdefault(key, set())
+        waiters.add(waiter)
+        try:
+            return await waiter
+        finally:
+            waiters.discard(waiter)
+            if not waiters:
+                self._finals.pop(key, None)
+
+    def _check_entered(self) -> None:
+        if self._task is None and not self._closed:
+            raise RuntimeError("enter it first: async with order_history() as history")
+
+    def _check_not_ended(self) -> None:
+        if self._end is not None:
+            # A copy has no traceback: each caller gets its own, and none leads to a handshake.
+            raise copy.copy(self._end)
+
+    def _stop(self, end: BitoProError) -> None:
+        self._end = end
+        self.connected = False
+        self._tried.set()
+        self._news.set()
+        for waiter in [each for waiters in self._finals.values() for each in waiters]:
+            if not waiter.done():
+                waiter.set_exception(copy.copy(end))
+
+    async def _run(self) -> None:
+        now, attempt, reconnect = self._timing.monotonic, 0, False
+        lost_at = now()
+        while True:
+            opened_at = None
+            try:
+                connection = await self._open()
+                opened_at = now()
+                await self._follow(connection, fill_gap=reconnect)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next one may hold
+                failure = error
+            self.connected, reconnect = False, True
+            if opened_at is not None:
+                lost_at = now()
+                attempt = 0 if lost_at - opened_at >= self._longest_backoff_seconds else attempt
+            delay = self._delay(attempt)
+            if isinstance(failure, RateLimitedError):
+                delay = max(delay, failure.retry_after or 0.0)
+            reason = _reason_of(failure)
+            if not _may_heal(failure) or now() + delay - lost_at > self._deadline_seconds:
+                logger.error("the stream ends: %s", reason, extra={"reason": reason})
+                end = failure if isinstance(failure, BitoProError) else OutcomeUnknownError(reason)
+                return self._stop(end)
+            attempt += 1
+            logger.warning(
+                "connecting again in %.1f s: %s",
+                delay,
+                reason,
+                extra={"attempt": attempt, "delay_seconds": delay, "reason": reason},
+            )
+            self._tried.set()
+            await self._timing.sleep_async(delay)
+
+    def _delay(self, attempt: int) -> float:
+        most = self._first_backoff_seconds * 2.0 ** min(attempt, 60)
+        return self._timing.random() * min(most, self._longest_backoff_seconds)
+
+    async def _open(self) -> _Connection:
+        connection = await connect(
+            self._stream_url + HISTORY_PATH,
+            compression=None,
+            proxy=None,
+            open_timeout=self._connect_timeout_seconds,
+            # A pong would only say that something answers; the exchange's own pings must come.
+            ping_interval=None,
+            # The close frame is sent, its answer not waited for.
+            close_timeout=0,
+            max_size=self._max_message_bytes,
+            logger=_mute,
+            create_connection=partial(  # type: ignore[arg-type] # a wrapper, as documented
+                _Connection, sign=self._sign, timing=self._timing
+            ),
+        )
+        return cast(_Connection, connection)
+
+    def _sign(self) -> dict[str, str]:
+        return signed_headers(
+            identity_json(self._credentials.identity, self._nonce()), self._credentials
+        )
+
+    async def _follow(self, connection: _Connection, *, fill_gap: bool) -> NoReturn:
+        reading = None
+        if fill_gap and self._client is not None:
+            reading = asyncio.create_task(self._fill_gap(self._client))
+        try:
+            self.connected = True
+            self._tried.set()
+            logger.info("connected", extra={"url": self._stream_url})
+            while True:
+                self._take_message(await self._next_message(connection))
+        finally:
+            if reading is not None:
+                reading.cancel()
+            try:
+                await connection.close()
+            finally:
+                # Should closing the history come in between.
+                connection.transport.abort()
+            if reading is not None:
+                await asyncio.wait([reading])
+
+    async def _next_message(self, connection: _Connection) -> str | bytes:
+        while True:
+            left = connection.heard_at + self._silence_seconds - self._timing.monotonic()
+            if left <= 0:
+                raise _LostError(f"nothing was heard for {self._silence_seconds:g} s")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    return await connection.recv()
+
+    def _take_message(self, content: str | bytes) -> None:
+        message = read_message(content)
+        if self._changes.is_repeat(message.event_id, content):
+            return
+        for fault in message.faults:
+            self.malformed += 1
+            logger.warning("a message was not understood: %s", fault, extra={"reason": fault})
+            try:
+                if self._on_malformed is not None:
+                    self._on_malformed(fault)
+            except Exception:
+                logger.exception("on_malformed failed")
+        for order in message.orders:
+            self._take(order, wanted=self._snapshot)
+        if message.orders or not message.faults:
+            self._snapshot = True
+
+    def _take(self, order: Order, *, wanted: bool = True) -> None:
+        if not self._changes.accept(order):
+            return
+        if wanted:
+            if len(self._waiting) == self._max_waiting_orders:
+                self._waiting.popleft()
+                logger.warning("nobody iterates: the oldest change is lost")
+            self._waiting.append(order)
+            self._news.set()
+        if order.status in FINAL:
+            for waiter in self._finals.get(key_of(order.pair, order.id), ()):
+                if not waiter.done():
+                    waiter.set_result(order)
+
+    async def _fill_gap(self, client: Client) -> None:
+        unread = self._changes.live() | self._finals.keys()
+        for attempt in count():
+            for key in sorted(unread):
+                try:
+                    if self._changes.final(key) is None:
+                        self._take(await get_order.asyncio(*key, client=client))
+                except Exception as error:  # noqa: BLE001 - a client without connect() raises any
+                    logger.warning("an order was not read: %s", type(error).__name__)
+                    if _may_heal(error):
+                        continue
+                unread.discard(key)
+            if not unread:
+                return
+            await self._timing.sleep_async(self._delay(attempt))
+
+
+#: The everyday name: `async with order_history() as history`.
+order_history = OrderHistory
+
+
+def _may_heal(error: Exception) -> bool:
+    """Say whether waiting may help."""
+    if isinstance(error, InvalidArgumentError):
+        return False
+    lasting = not isinstance(error, ClockMismatchError | RateLimitedError)
+    return not (isinstance(error, RejectedError) and lasting)
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, BitoProError | _LostError):
+        return str(error)
+    if isinstance(error, ConnectionClosed):
+        code = error.rcvd.code if error.rcvd else error.sent.code if error.sent else None
+        return f"the stream's connection was lost (close code {code})"
+    # Of other errors only the kind is told: they may quote what the other side sent.
+    detail = f": {error}" if isinstance(error, OSError) else ""
+    return f"no connection to the stream ({type(error).__name__}{detail})"
