@@ -1,11 +1,20 @@
 """`make demo`: cancel an order on a local exchange, and see what a wrong call ends in."""
 
+import textwrap
+
 from bitopro_auth import Credentials
 from bitopro_client.api.orders import cancel_order
-from bitopro_orders import AuthenticationError, InvalidArgumentError, connect
-from bitopro_sandbox import Order, Sandbox, serve
+from bitopro_orders import (
+    AuthenticationError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    cancel_and_confirm,
+    connect,
+    resolve,
+)
+from bitopro_sandbox import Order, Sandbox, faults, serve
 
-PAIR, ORDER_ID = "BTC_TWD", "2959906694"
+PAIR, ORDER_ID, OTHER_ID = "BTC_TWD", "2959906694", "2959906695"
 
 
 def main() -> None:
@@ -36,7 +45,30 @@ def main() -> None:
         title("The order after")
         print_order(sandbox.book.get(ORDER_ID))
 
+        show_lost_answer(sandbox, credentials)
         show_refusals(sandbox, credentials)
+
+
+def show_lost_answer(sandbox: Sandbox, credentials: Credentials) -> None:
+    """Lose the answers to two cancels on the way, and find out what became of the orders."""
+    with connect(credentials, base_url=sandbox.base_url) as client:
+        title("The exchange cancels an order, and the answer is lost in the network")
+        sandbox.faults.add(faults.drop_answer(), method="DELETE")
+        try:
+            cancel_order.sync(PAIR, OTHER_ID, client=client)
+        except OutcomeUnknownError as error:
+            say(f"OutcomeUnknownError: {error}")
+            outcome = resolve(client, error)
+            print(f"  resolve(client, error): {outcome.state}, {outcome.executed} executed")
+
+        title("The same in one call: cancel_and_confirm(client, 'ETH_TWD', '2959906696')")
+        sandbox.faults.add(faults.drop_answer(), method="DELETE")
+        outcome = cancel_and_confirm(client, "ETH_TWD", "2959906696")
+        print(
+            f"  {outcome.state}: {outcome.executed} executed at {outcome.average_price}, "
+            f"{outcome.remaining} not"
+        )
+        print(f"  cancels sent: {outcome.attempts}, confirmed by {outcome.seen_by} the order")
 
 
 def show_refusals(sandbox: Sandbox, credentials: Credentials) -> None:
@@ -47,21 +79,26 @@ def show_refusals(sandbox: Sandbox, credentials: Credentials) -> None:
         try:
             cancel_order.sync(PAIR, "", client=client)
         except InvalidArgumentError as error:
-            print(f"  InvalidArgumentError: {error}")
+            say(f"InvalidArgumentError: {error}")
     print(f"  requests sent: {len(sandbox.journal) - requests}")
 
     title("A wrong secret")
     wrong = Credentials(sandbox.account.api_key, "not-the-secret", sandbox.account.identity)
     with connect(wrong, base_url=sandbox.base_url) as client:
         try:
-            cancel_order.sync(PAIR, "2959906695", client=client)
+            cancel_order.sync(PAIR, OTHER_ID, client=client)
         except AuthenticationError as error:
-            print(f"  AuthenticationError: {error}")
+            say(f"AuthenticationError: {error}")
 
 
 def title(text: str) -> None:
     """Print a heading."""
     print(f"\n{text}")
+
+
+def say(text: str) -> None:
+    """Print a long line in several."""
+    print(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="    "))
 
 
 def print_order(order: Order) -> None:

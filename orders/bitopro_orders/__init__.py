@@ -7,6 +7,8 @@ with connect() as client:
     cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .connection import OrdersClient, connect
 from .errors import (
     AuthenticationError,
@@ -33,6 +35,9 @@ from .outcomes import (
 from .sending import AttemptRecord, SendingPolicy
 from .timing import Timing
 
+if TYPE_CHECKING:
+    from .stream import OrderHistory, order_history
+
 __all__ = [
     "AttemptRecord",
     "AuthenticationError",
@@ -43,6 +48,7 @@ __all__ = [
     "InvalidArgumentError",
     "NotFoundError",
     "NotSentError",
+    "OrderHistory",
     "OrdersClient",
     "Outcome",
     "OutcomeUnknownError",
@@ -55,6 +61,16 @@ __all__ = [
     "cancel_and_confirm",
     "cancel_and_confirm_async",
     "connect",
+    "order_history",
     "resolve",
     "resolve_async",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    # The stream needs the extra `stream`; nothing else does.
+    if name in {"OrderHistory", "order_history"}:
+        from . import stream
+
+        return getattr(stream, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

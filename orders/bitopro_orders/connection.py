@@ -189,6 +189,10 @@ class OrdersClient(Client):
         """The clocks, the sleeps and the randomness."""
         return self._sender.timing
 
+    def next_nonce(self) -> int:
+        """Return a nonce of the client's key, in milliseconds since the epoch."""
+        return self._sender.lane.next_nonce()
+
     def _tls(self) -> ssl.SSLContext:
         """Return the one TLS context; it loads no certificates where there is no TLS."""
         if self._context is None:
@@ -211,8 +215,7 @@ class OrdersClient(Client):
         return self._async_transport
 
     def _httpx_settings(self) -> dict[str, Any]:
-        lane = self._sender.lane
-        auth = self._sender.auth(lambda: lane.shared.take(lane.now_ms(), 0).nonce)
+        auth = self._sender.auth(self.next_nonce)
         return {**super()._httpx_settings(), "auth": auth, "trust_env": False}
 
     def get_httpx_client(self) -> httpx.Client:

@@ -140,6 +140,17 @@ class Lane:
             self._leave(me)
             raise
 
+    def next_nonce(self) -> int:
+        """Return the next nonce without a turn, for what is no request of the API.
+
+        Raises:
+            LaneTimeoutError: If the nonces are too far ahead of the clock.
+        """
+        turn = self.shared.take(self.now_ms(), 0)
+        if not turn.nonce:
+            raise LaneTimeoutError(f"the next nonce comes in {turn.wait_ms / 1000:.1f} s")
+        return turn.nonce
+
     def release(self, nonce: int, *, processed: bool) -> None:
         """End the turn: the answer is there, or there will be none.
 

@@ -6,14 +6,13 @@ by reading until the order is final.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Generator
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.models import Order
@@ -31,6 +30,7 @@ from .errors import (
     RejectedError,
 )
 from .sending import Step, Tally, Wait, require_seconds
+from .states import FINAL, LIVE, decimal_of, status_of, time_of
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -38,11 +38,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 #: How often a cancel is refused, with the order read as live, before it is taken at its word.
 REFUSALS = 3
-#: Documented: these and no others are final. Of other numbers nothing is known.
-LIVE = frozenset({-1, 0, 1})
-FINAL = frozenset({2, 3, 4, 6})
-#: Milliseconds since the epoch are above this since 1973; a recorded answer shows seconds.
-LEAST_MILLISECONDS = 10**11
+#: No other request of this key will do better.
+FORBIDDEN = (AuthenticationError, PermissionDeniedError)
+INTERRUPTED = "the task was cancelled after the request had left"
 
 
 class State(StrEnum):
@@ -114,10 +112,10 @@ def cancel_and_confirm(
 
     Raises:
         NotSentError: Nothing left this machine.
-        RejectedError: The key may not do this (401, 403), or a refused cancel could not be
-            settled by reading before the timeout.
+        RejectedError: The key may not do this (401, 403).
         OutcomeUnknownError: The timeout passed before the order was final; `last_seen` is the
-            order as it was last read. Give it to `resolve()` later.
+            order as it was last read, and the last refusal, if any, is the cause. Give it to
+            `resolve()` later.
     """
     tally = Tally()
     steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally)
@@ -147,7 +145,8 @@ async def cancel_and_confirm_async(
     Raises:
         NotSentError: See `cancel_and_confirm`.
         RejectedError: See `cancel_and_confirm`.
-        OutcomeUnknownError: See `cancel_and_confirm`.
+        OutcomeUnknownError: See `cancel_and_confirm`; also in place of CancelledError, if the task
+            is cancelled after a request left that may have worked.
     """
     tally = Tally()
     steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally)
@@ -155,28 +154,26 @@ async def cancel_and_confirm_async(
         return await client.run_async(steps)
     reading = asyncio.ensure_future(client.run_async(steps))
     telling = asyncio.ensure_future(history.final(pair, order_id))
-    told: Order | None = None
+    told: CancelOutcome | None = None
     try:
         await asyncio.wait({reading, telling}, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not telling.cancelled() and telling.exception() is None:
-            told = telling.result()
-        if told is None or status_of(told) not in FINAL:
+            told = outcome_of(telling.result(), pair, order_id, tally, seen_by="stream")
+        if told is None:
             await asyncio.wait({reading})
     except asyncio.CancelledError:
-        # The caller has gone; if a cancel is out, it must learn that instead.
+        # If a request is out, the caller must learn that.
         reading.cancel()
         await asyncio.wait({reading})
         if reading.cancelled():
             raise
     finally:
         # The order is final, or the caller has gone: a cancel still under way is only given up.
-        done = reading.done()
         telling.cancel()
         reading.cancel()
         await asyncio.gather(telling, reading, return_exceptions=True)
-    # The requests are counted by now, also one that was given up.
-    outcome = None if done or told is None else outcome_of(told, pair, order_id, tally, seen_by="stream")
-    return outcome or reading.result()
+    # A request that was given up is counted by now.
+    return reading.result() if told is None else evolve(told, attempts=tally.sent)
 
 
 def resolve(
@@ -235,36 +232,6 @@ def outcome_of(
     return _outcome(state, order, pair, order_id, tally, seen_by)
 
 
-def status_of(order: Order) -> int | None:
-    """Return the order's status; None if it is none of the documented ones."""
-    status: object = order.status
-    known = isinstance(status, int) and not isinstance(status, bool)
-    return int(order.status) if known and order.status in LIVE | FINAL else None
-
-
-def decimal_of(text: object) -> Decimal | None:
-    """Return decimal text as a number; None if it is not one."""
-    if not isinstance(text, str | int) or isinstance(text, bool):
-        return None
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    return value if value.is_finite() else None
-
-
-def time_of(order: Order) -> datetime | None:
-    """Return when the order last changed; milliseconds and seconds are told apart by their size."""
-    stamp: object = order.updated_timestamp
-    if not isinstance(stamp, int) or isinstance(stamp, bool) or stamp <= 0:
-        return None
-    seconds = stamp / 1000 if stamp >= LEAST_MILLISECONDS else stamp
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
 def _outcome(
     state: State, order: Order | None, pair: str, order_id: str, tally: Tally, seen_by: str
 ) -> CancelOutcome:
@@ -315,10 +282,12 @@ class _Reading:
         yield Wait(seconds)
         return True
 
-    def unknown(self, tally: Tally, sent_ms: int) -> OutcomeUnknownError:
+    def unknown(
+        self, tally: Tally, sent_ms: int, why: str = "the order was not final in time"
+    ) -> OutcomeUnknownError:
         seen = self.last_seen
         what = "it could not be read" if seen is None else f"its status was {seen.status}"
-        error = OutcomeUnknownError(f"the order was not final in time; when last read, {what}")
+        error = OutcomeUnknownError(f"{why}; when last read, {what}")
         error.operation = cancel_order.OPERATION.name
         error.arguments = {"pair": self._pair, "orderId": self._order_id}
         error.attempts, error.sent_ms, error.last_seen = tally.sent, sent_ms, seen
@@ -342,42 +311,48 @@ def _confirmation(
     repeat_from = now()
     sent_ms = 0
     order: Order | BitoProError | None = None
-    while True:
-        if order is None or (isinstance(order, Order) and now() >= repeat_from):
-            sent_ms = client.timing.now_ms()
-            try:
-                yield from client.steps(
-                    call, seconds=max(0.001, reading.seconds_left()), tally=tally
-                )
-                may_have_worked = True
-                repeat_from = now() + PATIENCE_SECONDS
-            except OutcomeUnknownError:
-                may_have_worked = True
-            except NotSentError:
-                if not may_have_worked:
-                    raise
-            except RejectedError as error:
-                if not may_have_worked and isinstance(
-                    error, AuthenticationError | PermissionDeniedError
-                ):
-                    raise
-                refusal, refusals = error, refusals + 1
-        order = yield from reading.read()
-        if isinstance(order, Order):
-            if (found := outcome_of(order, pair, order_id, tally, seen_by="reading")) is not None:
-                return found
-            if not may_have_worked and refusals >= REFUSALS and status_of(order) in LIVE:
-                return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
-        elif isinstance(order, NotFoundError):
-            if not may_have_worked and isinstance(refusal, NotFoundError):
-                return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
-        elif isinstance(order, AuthenticationError | PermissionDeniedError) and not may_have_worked:
-            raise order
-        if not (yield from reading.pause()):
-            break
-    if may_have_worked or refusal is None:
-        raise reading.unknown(tally, sent_ms)
-    raise refusal
+    why = "the order was not final in time"
+    try:
+        while True:
+            live = isinstance(order, Order) and status_of(order) in LIVE
+            if order is None or (live and now() >= repeat_from):
+                sent_ms = client.timing.now_ms()
+                seconds = max(0.001, reading.seconds_left())
+                try:
+                    yield from client.steps(call, seconds=seconds, tally=tally)
+                    may_have_worked = True
+                    repeat_from = now() + PATIENCE_SECONDS
+                except OutcomeUnknownError as error:
+                    may_have_worked = True
+                    if isinstance(error.__cause__, asyncio.CancelledError):
+                        why = INTERRUPTED
+                        break
+                except NotSentError:
+                    if not may_have_worked and refusal is None:
+                        raise
+                except RejectedError as error:
+                    if not may_have_worked and isinstance(error, FORBIDDEN):
+                        raise
+                    refusal, refusals = error, refusals + 1
+            order = yield from reading.read()
+            if isinstance(order, Order):
+                found = outcome_of(order, pair, order_id, tally, seen_by="reading")
+                if found is not None:
+                    return found
+                if not may_have_worked and refusals >= REFUSALS and status_of(order) in LIVE:
+                    return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
+            elif isinstance(order, NotFoundError):
+                if not may_have_worked and isinstance(refusal, NotFoundError):
+                    return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
+            elif isinstance(order, FORBIDDEN) and not may_have_worked:
+                raise order
+            if not (yield from reading.pause()):
+                break
+    except asyncio.CancelledError:
+        if not may_have_worked:
+            raise
+        why = INTERRUPTED
+    raise reading.unknown(tally, sent_ms, why) from refusal
 
 
 def _resolution(
@@ -392,7 +367,7 @@ def _resolution(
         if isinstance(order, Order):
             if (found := outcome_of(order, pair, order_id, tally, seen_by="reading")) is not None:
                 return found
-        elif isinstance(order, AuthenticationError | PermissionDeniedError):
+        elif isinstance(order, FORBIDDEN):
             raise order
         if not (yield from reading.pause()):
             raise reading.unknown(tally, error.sent_ms)

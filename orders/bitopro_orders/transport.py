@@ -21,6 +21,7 @@ import httpx
 from attrs import define, field
 
 LONGEST_ANSWER = 2**20
+UNANSWERED = "the server closed the connection without an answer"
 READ_SIZE = 65536
 #: Less than what proxies in front of an exchange usually grant an idle connection, 60 seconds.
 IDLE_SECONDS = 30.0
@@ -72,13 +73,18 @@ def exchange(
     if body:
         outgoing.append(protocol.send(h11.Data(data=body)))
     outgoing.append(protocol.send(h11.EndOfMessage()))
-    protocol.receive_data((yield b"".join(part or b"" for part in outgoing)))
     content = bytearray()
     head_of_answer: h11.Response | None = None
+    incoming: bytes | None = yield b"".join(part or b"" for part in outgoing)
     while True:
+        if incoming is not None:
+            if not incoming and head_of_answer is None:
+                raise httpcore.RemoteProtocolError(UNANSWERED)
+            protocol.receive_data(incoming)
+            incoming = None
         event = protocol.next_event()
         if event is h11.NEED_DATA:
-            protocol.receive_data((yield b""))
+            incoming = yield b""
         elif isinstance(event, h11.Response):
             head_of_answer = event
         elif isinstance(event, h11.Data):
@@ -92,7 +98,7 @@ def exchange(
                 content=bytes(content),
             )
         elif not isinstance(event, h11.InformationalResponse):
-            raise httpcore.RemoteProtocolError("the server closed the connection unanswered")
+            raise httpcore.RemoteProtocolError(UNANSWERED)
 
 
 def _attempt_of(request: httpcore.Request) -> Attempt:

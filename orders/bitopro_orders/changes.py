@@ -1,0 +1,199 @@
+"""Messages of the order streams, and what in them is a change: pure, without IO."""
+
+import json
+from collections import OrderedDict
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from bitopro_client.models import Order
+
+from .states import FINAL, LEAST_MILLISECONDS, LIVE
+
+TEXTS = (
+    *("id", "pair", "action", "type", "price", "avgExecutionPrice"),
+    *("originalAmount", "remainingAmount", "executedAmount"),
+)
+
+Key = tuple[str, str]
+
+
+class Message(NamedTuple):
+    """The orders of a message, and why others in it could not be read (without their content)."""
+
+    event_id: int | str | None
+    orders: list[Order]
+    faults: list[str]
+
+
+def read_message(content: str | bytes) -> Message:
+    """Return what the message holds; decimal text and numbers never become a float."""
+    message = Message(None, [], [])
+    if isinstance(content, bytes):
+        message.faults.append("it is binary")
+        return message
+    try:
+        body = json.loads(content, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        message.faults.append("it is not JSON")
+        return message
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, dict):
+        message.faults.append("it has no data")
+        return message
+    for entries in data.values():
+        for entry in entries if isinstance(entries, list) else [None]:
+            try:
+                message.orders.append(_order_of(entry))
+            except ValueError as error:
+                message.faults.append(str(error))
+    event_id = body.get("eventID")
+    return message._replace(event_id=event_id if isinstance(event_id, int | str) else None)
+
+
+def _order_of(entry: object) -> Order:
+    if not isinstance(entry, dict):
+        raise ValueError("an order is not an object")  # noqa: TRY004 - a message, not a call
+    fields = {name: value for name, value in entry.items() if value is not None}
+    if "clientID" in fields:
+        fields["clientId"] = fields.pop("clientID")
+    for name in TEXTS:
+        # A whole number is as exact as text, so an id or an amount may be one.
+        if type(fields.get(name)) is int:
+            fields[name] = str(fields[name])
+        if not isinstance(fields.get(name), str) or not fields[name]:
+            raise ValueError(f"an order's {name} is not text")
+    for name in ("status", "updatedTimestamp", "timestamp"):
+        if type(fields.get(name, None if name == "status" else 0)) is not int:
+            raise ValueError(f"an order's {name} is not a whole number")
+    order = Order.from_dict(fields)
+    _state_of(order)
+    return order
+
+
+class _Time(NamedTuple):
+    """An update time: where one of two was given in seconds, only their seconds are compared."""
+
+    ms: int
+    exact: bool
+
+    def later_than(self, other: "_Time") -> int:
+        """Return 1, 0 or -1."""
+        unit = 1 if self.exact and other.exact else 1000
+        return (self.ms // unit > other.ms // unit) - (self.ms // unit < other.ms // unit)
+
+
+class _State(NamedTuple):
+    """What is compared of an order; `figures` are all that were seen at this stage of it."""
+
+    executed: Decimal
+    final: bool
+    time: _Time | None
+    rank: int
+    figures: frozenset[tuple[object, ...]]
+
+
+def _state_of(order: Order) -> _State:
+    texts = (order.price, order.avg_execution_price, order.original_amount, order.remaining_amount)
+    try:
+        executed, *others = (Decimal(text) for text in (order.executed_amount, *texts))
+    except (InvalidOperation, TypeError, ValueError):
+        raise ValueError("an order's amount is not a decimal number") from None
+    if not all(amount.is_finite() for amount in (executed, *others)):
+        raise ValueError("an order's amount is not finite")
+    value = order.updated_timestamp or order.timestamp
+    time = None
+    if value:
+        time = (
+            _Time(value, exact=True)
+            if value >= LEAST_MILLISECONDS
+            else _Time(value * 1000, exact=False)
+        )
+    final = order.status in FINAL
+    rank = {-1: 0, 0: 1}.get(order.status, 3 if final else 2)
+    return _State(executed, final, time, rank, frozenset({(order.status, *others)}))
+
+
+def _merged(last: _State, new: _State) -> tuple[_State, bool]:
+    """Return what to remember after `new`, and whether it is a change.
+
+    What cannot be undone (what was filled, that the order is final) says more than the update
+    time, which comes in two units.
+    """
+    if new.executed < last.executed or new.final < last.final:
+        return last, False
+    progress = new.executed > last.executed or new.final > last.final
+    later = new.time.later_than(last.time) if new.time and last.time else 0
+    later = later or (new.rank > last.rank) - (new.rank < last.rank)
+    if later < 0 and not progress:
+        return last, False
+    time = max(filter(None, (last.time, new.time)), default=None)
+    figures = new.figures if progress or later else new.figures | last.figures
+    changed = progress or later > 0 or figures != last.figures
+    return new._replace(time=time, figures=figures), changed
+
+
+class OrderChanges:
+    """Tells changes of orders from repeats and from what comes late.
+
+    An order counts as changed if it is new or if, against what was seen of it, more was filled,
+    or it became final, or its update time is later, or at the same time its other figures are
+    ones that were not seen. What was filled never becomes less, and final never becomes live.
+
+    Args:
+        most: How many orders, and how many messages, are remembered: the latest ones.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._orders: OrderedDict[Key, tuple[_State, Order]] = OrderedDict()
+        self._messages: OrderedDict[tuple[int | str, int], None] = OrderedDict()
+
+    def is_repeat(self, event_id: int | str | None, content: str | bytes) -> bool:
+        """Say whether this message was seen before, and remember it.
+
+        The id alone does not tell: whether the exchange uses one again is not documented.
+        """
+        if event_id is None:
+            return False
+        key = (event_id, hash(content))
+        repeat = key in self._messages
+        self._remember(self._messages, key, None)
+        return repeat
+
+    def accept(self, order: Order) -> bool:
+        """Say whether the order is new or changed, and remember it.
+
+        Raises:
+            ValueError: If an amount is not a finite decimal number.
+        """
+        key, state, changed = key_of(order.pair, order.id), _state_of(order), True
+        if key in self._orders:
+            last, known = self._orders[key]
+            state, changed = _merged(last, state)
+            order = order if changed else known
+        self._remember(self._orders, key, (state, order))
+        return changed
+
+    def latest(self, key: Key) -> Order | None:
+        """Return the order as it was last; None if it was not seen."""
+        return self._orders[key][1] if key in self._orders else None
+
+    def final(self, key: Key) -> Order | None:
+        """Return the order if it was seen in a final state, else None."""
+        order = self.latest(key)
+        return order if order is not None and order.status in FINAL else None
+
+    def live(self) -> set[Key]:
+        """Return the orders that were live when last seen."""
+        return {key for key, (_, order) in self._orders.items() if order.status in LIVE}
+
+    def _remember(self, memory: OrderedDict[Any, Any], key: object, value: object) -> None:
+        memory[key] = value
+        memory.move_to_end(key)
+        if len(memory) > self._most:
+            memory.popitem(last=False)
+
+
+def key_of(pair: str, order_id: str) -> Key:
+    """Return what an order is known by: the documents write pairs in both cases."""
+    return pair.lower(), order_id
