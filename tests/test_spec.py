@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bitopro_orders import stream
+from bitopro_sandbox.app import _STREAMS
 from tests.support import ROOT
 
 _spec = importlib.util.spec_from_file_location("rules", ROOT / "openapi" / "rules.py")
@@ -132,3 +134,41 @@ def test_the_document_is_the_seeds() -> None:
         "price": "1.2",
         "timestamp": 1504262258000,
     }
+
+
+STREAMS = yaml.safe_load((ROOT / "openapi" / "streams.yaml").read_text("utf-8"))
+
+
+def references(node: object) -> list[str]:
+    if isinstance(node, dict):
+        found = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return found + [each for value in node.values() for each in references(value)]
+    return [each for value in node for each in references(value)] if isinstance(node, list) else []
+
+
+def test_every_reference_of_the_streams_leads_somewhere() -> None:
+    found = references(STREAMS)
+    assert "./bitopro.yaml#/components/schemas/OrdersMessage" in found
+    for reference in found:
+        file, _, path = reference.partition("#/")
+        target: Any = DOCUMENT if file else STREAMS
+        assert file in {"", "./bitopro.yaml"}
+        for key in path.split("/"):
+            target = target[key]
+
+
+def test_the_streams_are_those_that_are_followed_and_served() -> None:
+    assert STREAMS["asyncapi"] == "3.0.0"
+    assert STREAMS.keys() <= {
+        "asyncapi", "info", "defaultContentType", "servers", "channels", "operations", "components",
+    }  # fmt: skip
+    server = STREAMS["servers"]["exchange"]
+    url = f"{server['protocol']}://{server['host']}{server['pathname']}"
+    assert url == stream.STREAM_URL
+    addresses = {name: each["address"] for name, each in STREAMS["channels"].items()}
+    assert addresses["orderHistory"] == stream.HISTORY_PATH
+    assert set(addresses.values()) == {path.removeprefix("/ws") for path in _STREAMS}
+    for operation in STREAMS["operations"].values():
+        assert operation["action"] == "receive"
+    names = {s["name"] for s in STREAMS["components"]["securitySchemes"].values()}
+    assert names == {s["name"] for s in DOCUMENT["components"]["securitySchemes"].values()}
