@@ -72,11 +72,7 @@ def connect(
     url = _checked_base_url(base_url or base_url_from_env() or DEFAULT_BASE_URL)
     require_seconds("timeout", timeout)
     policy, timing = policy or SendingPolicy(), timing or Timing()
-    if credentials is None:
-        try:
-            credentials = Credentials.from_env()
-        except CredentialsError as error:
-            raise InvalidArgumentError(f"credentials are needed: {error}") from error
+    credentials = given_or_from_env(credentials)
     try:
         origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
         fall_back = policy.local_if_shared_fails
@@ -89,6 +85,18 @@ def connect(
         timeout=httpx.Timeout(timeout),
         sender=Sender(credentials, frozenset({url.host}), lane, policy, timing, on_attempt),
     )
+
+
+def given_or_from_env(credentials: Credentials | None) -> Credentials:
+    """Return the credentials, by default those of the environment.
+
+    Raises:
+        InvalidArgumentError: Naming every variable of the environment that is missing.
+    """
+    try:
+        return credentials or Credentials.from_env()
+    except CredentialsError as error:
+        raise InvalidArgumentError(f"credentials are needed: {error}") from error
 
 
 def _checked_base_url(text: str) -> httpx.URL:
@@ -188,6 +196,11 @@ class OrdersClient(Client):
     def timing(self) -> Timing:
         """The clocks, the sleeps and the randomness."""
         return self._sender.timing
+
+    @property
+    def credentials(self) -> Credentials:
+        """Whose key signs."""
+        return self._sender.credentials
 
     def next_nonce(self) -> int:
         """Return a nonce of the client's key, in milliseconds since the epoch."""

@@ -145,7 +145,10 @@ class OutcomeUnknownError(BitoProError):
 
     sent_ms: int = 0
     last_seen: Order | None = None
-    advice = "Read the order before doing anything else: it may be cancelled, filled or still open"
+    advice = (
+        "Find out with resolve(), or read the order, before doing anything else: it may be "
+        "cancelled, filled or still open"
+    )
 
     def __init__(self, reason: str, *, status: int | None = None) -> None:
         self.status = status

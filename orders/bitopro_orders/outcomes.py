@@ -267,6 +267,8 @@ class _Reading:
         call = get_order.call(self._pair, self._order_id)
         try:
             order = (yield from self._client.steps(call, seconds=self.seconds_left())).parsed
+        except InvalidArgumentError:
+            raise
         except BitoProError as error:
             return error
         self.last_seen = order

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, define, field
 
-from bitopro_auth import Credentials, CredentialsError
+from bitopro_auth import Credentials
 from bitopro_auth.auth import is_loopback
 from bitopro_auth.signing import identity_json, signed_headers
 from bitopro_client import Client
@@ -31,7 +31,7 @@ from bitopro_client.models import Order
 
 from .answers import error_of
 from .changes import Key, OrderChanges, key_of, read_message
-from .connection import OrdersClient
+from .connection import OrdersClient, given_or_from_env
 from .errors import (
     BitoProError,
     ClockMismatchError,
@@ -146,13 +146,6 @@ def _checked_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _given(credentials: Credentials | None) -> Credentials:
-    try:
-        return Credentials.from_env() if credentials is None else credentials
-    except CredentialsError as error:
-        raise InvalidArgumentError(f"credentials are needed: {error}") from error
-
-
 @define(eq=False, repr=False)
 class OrderHistory:
     """The stream of the account's done orders: `async with`, then `async for`.
@@ -166,7 +159,7 @@ class OrderHistory:
     credentials elsewhere.
 
     Args:
-        credentials: The account's; by default those of the environment.
+        credentials: The account's; by default the client's, else those of the environment.
         stream_url: Where the streams are: wss, or ws to this machine itself.
         client: Reads, after a reconnect, the orders that may have changed in between; its calls
             have nonces of their own. Without one nothing is read.
@@ -196,7 +189,7 @@ class OrderHistory:
         malformed: How many faults of messages were reported and skipped.
     """
 
-    _credentials: Credentials = field(default=None, converter=_given)
+    _credentials: Credentials | None = field(default=None)
     _stream_url: str = field(default=STREAM_URL, converter=_checked_url, kw_only=True)
     _client: Client | None = field(default=None, kw_only=True)
     _nonce: Callable[[], int] | None = field(default=None, kw_only=True)
@@ -223,11 +216,14 @@ class OrderHistory:
     _closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        if self._nonce is None and isinstance(self._client, OrdersClient):
-            self._nonce = self._client.next_nonce
+        ours = self._client if isinstance(self._client, OrdersClient) else None
+        if self._credentials is None and ours is not None:
+            self._credentials = ours.credentials
+        self._credentials = given_or_from_env(self._credentials)
         if self._nonce is None:
+            shared = ours is not None and ours.credentials == self._credentials
             lane = lane_of(self._credentials, None, self._stream_url, self._timing)
-            self._nonce = lane.next_nonce
+            self._nonce = ours.next_nonce if ours is not None and shared else lane.next_nonce
 
     async def __aenter__(self) -> Self:
         if self._task is not None or self._closed:
@@ -373,7 +369,8 @@ class OrderHistory:
 
     def _sign(self) -> dict[str, str]:
         nonce = cast("Callable[[], int]", self._nonce)()
-        return signed_headers(identity_json(self._credentials.identity, nonce), self._credentials)
+        credentials = cast("Credentials", self._credentials)
+        return signed_headers(identity_json(credentials.identity, nonce), credentials)
 
     async def _follow(self, connection: _Connection, *, fill_gap: bool) -> NoReturn:
         reading = None

@@ -91,7 +91,7 @@ def test_a_failure_of_the_exchange_is_unknown(
     with only_this_changes(bitopro_sandbox, *touched), pytest.raises(OutcomeUnknownError) as caught:
         cancel(*ORDER)
     assert caught.value.status == status
-    assert "Read the order" in str(caught.value)
+    assert "read the order" in str(caught.value)
     assert len(bitopro_sandbox.journal) == 1
 
 
