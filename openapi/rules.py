@@ -53,7 +53,7 @@ def _operation(document: Node, where: str, item: Node, method: str) -> Iterator[
     limit = operation.get("x-rate-limit", {})
     if limit.keys() != {"group", "requests", "period-seconds", "per"}:
         yield f"{where}: x-rate-limit must give group, requests, period-seconds and per"
-    if not operation.get("x-answer-repeats"):
+    if "{" in where and not operation.get("x-answer-repeats"):
         yield f"{where}: x-answer-repeats must say how the answer names what was asked for"
     for raw in [*item.get("parameters", []), *operation.get("parameters", [])]:
         parameter = _resolved(document, raw)
@@ -71,9 +71,9 @@ def _parameter(where: str, parameter: Node) -> Iterator[str]:
         yield f"{where}: has no example, on itself and on its schema"
     if "default" in schema:
         yield f"{where}: a default would always be sent"
-    if parameter.get("in") == "path":
+    if schema.get("type") == "string":
         if not {"pattern", "minLength", "maxLength"} <= schema.keys():
-            yield f"{where}: a path parameter needs pattern, minLength and maxLength"
+            yield f"{where}: a text needs pattern, minLength and maxLength"
         elif not COMMON_PATTERN.fullmatch(schema["pattern"]):
             yield f"{where}: the pattern must be anchored, ASCII and plain"
         elif any(re.fullmatch(schema["pattern"], text) for text in ("", ".", "..", "all", "a/b")):

@@ -408,6 +408,8 @@ class Sender:
             if not isinstance(result, BitoProError):
                 return result
             refusal = self._about(call, sent, result)
+            if isinstance(refusal, OutcomeUnknownError):
+                refusal.sent_ms = attempt.sent_ms
             if failure is failures.NONCE and fresh < self.policy.fresh_nonces:
                 fresh += 1
                 yield from self._set_clock(cast("ClockMismatchError", refusal))
@@ -451,6 +453,7 @@ class Sender:
         answer: Answer | BaseException
         try:
             next(self.auth(lambda: nonce).auth_flow(request))
+            attempt.sent_ms = self.timing.now_ms()
             answer = yield Send(request)
         except UnsignableRequestError as error:
             attempt.sent, answer = False, error
@@ -593,8 +596,6 @@ class Sender:
         error.operation = call.operation.name
         error.arguments = {name: str(value) for name, value in call.arguments.items()}
         error.attempts = sent
-        if isinstance(error, OutcomeUnknownError):
-            error.sent_ms = self.timing.now_ms()
         return error
 
 

@@ -36,12 +36,14 @@ class Attempt:
         monotonic: That clock.
         phase_seconds: How long connecting, writing and each reading may take.
         sent: Whether a byte has left; None if the transport does not say.
+        sent_ms: When it was handed to the transport, in milliseconds since the epoch.
     """
 
     deadline: float
     monotonic: Callable[[], float]
     phase_seconds: float
     sent: bool | None = None
+    sent_ms: int = 0
 
     def seconds_left(self) -> float:
         """Return how long the next phase may take.
