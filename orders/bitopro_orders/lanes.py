@@ -51,8 +51,8 @@ class Lane:
 
     def __init__(self, shared: Shared, timing: Timing) -> None:
         self.shared = shared
-        self.correction_ms = 0
         self._timing = timing
+        self._ahead_of_monotonic_ms: float | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -75,11 +75,24 @@ class Lane:
 
     def now_ms(self) -> int:
         """Return the exchange's time as far as it is known, in milliseconds since the epoch."""
-        return self._timing.now_ms() + self.correction_ms
+        if self._ahead_of_monotonic_ms is None:
+            return self._timing.now_ms()
+        return round(self._timing.monotonic() * 1000 + self._ahead_of_monotonic_ms)
+
+    @property
+    def correction_ms(self) -> int:
+        """What is added to this machine's clock, in milliseconds."""
+        if self._ahead_of_monotonic_ms is None:
+            return 0
+        return self.now_ms() - self._timing.now_ms()
 
     def correct_clock(self, difference_ms: int) -> None:
-        """Take this machine's clock to be ahead of the exchange's by `difference_ms`."""
-        self.correction_ms = -difference_ms
+        """Take this machine's clock to be ahead of the exchange's by `difference_ms` now.
+
+        From then on the monotonic clock counts: somebody may set the wrong one right.
+        """
+        exchange_ms = self._timing.now_ms() - difference_ms
+        self._ahead_of_monotonic_ms = exchange_ms - self._timing.monotonic() * 1000
         self.shared.rewind()
 
     def be_careful(self) -> None:
@@ -169,13 +182,14 @@ class Lane:
         """Return how long to wait for a turn, in seconds; somebody may wake the waiter before."""
         left = deadline - self._timing.monotonic()
         wait = turn.wait_ms / 1000
-        if left <= wait or left <= 0:
+        if left <= 0:
+            raise LaneTimeoutError("the requests before it left no time before the deadline")
+        # An answer ends a hold early; what is longer is the nonces' distance from the clock.
+        if wait > max(left, CAREFUL_HOLD_SECONDS):
             raise LaneTimeoutError(
                 f"its turn comes in {wait:.1f} s at the earliest, after the deadline"
-                if wait
-                else "the requests before it left no time before the deadline"
             )
-        if not wait:
+        if not wait or left < wait:
             return left
         # Another process does not wake this one, so it is asked again and again.
         return wait if self._flying else min(wait, POLL_SECONDS)

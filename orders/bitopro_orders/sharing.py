@@ -54,10 +54,12 @@ class Turn(NamedTuple):
     Attributes:
         nonce: The nonce of the turn, in milliseconds; 0 if there is none yet.
         wait_ms: How long until there may be one, in milliseconds.
+        is_early: Whether the wait is for the clock, which the nonces are too far ahead of.
     """
 
     nonce: int
     wait_ms: int = 0
+    is_early: bool = False
 
 
 class Limits(Protocol):
@@ -95,7 +97,7 @@ def next_turn(now_ms: int, last: int, floor: int) -> Turn:
     """Return the turn after `last` and `floor`, or the wait until its nonce is not too early."""
     nonce = max(now_ms, last + 1, floor + 1)
     wait_ms = nonce - now_ms - LARGEST_DRIFT_MS
-    return Turn(0, wait_ms) if wait_ms > 0 else Turn(nonce)
+    return Turn(0, wait_ms, is_early=True) if wait_ms > 0 else Turn(nonce)
 
 
 class MemoryLimits:
@@ -352,15 +354,15 @@ class RedisTurns:
         local state = redis.call('HMGET', KEYS[1], 'last', 'until')
         local now, hold = tonumber(ARGV[1]), tonumber(ARGV[2])
         local wait = (tonumber(state[2]) or 0) - wall
-        if hold > 0 and wait > 0 then return {0, wait} end
+        if hold > 0 and wait > 0 then return {0, wait, 0} end
         local after = math.max(tonumber(state[1]) or 0, tonumber(ARGV[3]))
         local nonce = math.max(now, after + 1)
         local early = nonce - now - tonumber(ARGV[4])
-        if early > 0 then return {0, early} end
+        if early > 0 then return {0, early, 1} end
         redis.call('HSET', KEYS[1], 'last', string.format('%.0f', nonce),
                    'until', string.format('%.0f', wall + hold),
                    'by', string.format('%.0f', nonce))
-        return {nonce, 0}
+        return {nonce, 0, 0}
     """
     _RELEASE = """
         local state = redis.call('HMGET', KEYS[1], 'by', 'processed')
@@ -385,8 +387,8 @@ class RedisTurns:
     def take(self, now_ms: int, hold_ms: int, floor: int) -> Turn:
         """See `Turns.take`."""
         args = [now_ms, hold_ms, floor, LARGEST_DRIFT_MS]
-        nonce, wait_ms = cast("list[int]", self._take(keys=[self._key], args=args))
-        return Turn(nonce, wait_ms)
+        nonce, wait_ms, is_early = cast("list[int]", self._take(keys=[self._key], args=args))
+        return Turn(nonce, wait_ms, bool(is_early))
 
     def release(self, nonce: int, *, processed: bool) -> None:
         """See `Turns.release`."""
