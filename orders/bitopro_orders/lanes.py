@@ -92,8 +92,9 @@ class Lane:
         From then on the monotonic clock counts: somebody may set the wrong one right.
         """
         exchange_ms = self._timing.now_ms() - difference_ms
-        self._ahead_of_monotonic_ms = exchange_ms - self._timing.monotonic() * 1000
-        self.shared.rewind()
+        with self._lock:
+            self._ahead_of_monotonic_ms = exchange_ms - self._timing.monotonic() * 1000
+            self.shared.rewind()
 
     def be_careful(self) -> None:
         """Let nothing overlap for a while: a nonce was refused."""
@@ -159,7 +160,8 @@ class Lane:
         Raises:
             LaneTimeoutError: If the nonces are too far ahead of the clock.
         """
-        turn = self.shared.take(self.now_ms(), 0)
+        with self._lock:
+            turn = self.shared.take(self.now_ms(), 0)
         if not turn.nonce:
             raise LaneTimeoutError(f"the next nonce comes in {turn.wait_ms / 1000:.1f} s")
         return turn.nonce
@@ -184,15 +186,13 @@ class Lane:
         wait = turn.wait_ms / 1000
         if left <= 0:
             raise LaneTimeoutError("the requests before it left no time before the deadline")
-        # An answer ends a hold early; what is longer is the nonces' distance from the clock.
-        if wait > max(left, CAREFUL_HOLD_SECONDS):
-            raise LaneTimeoutError(
-                f"its turn comes in {wait:.1f} s at the earliest, after the deadline"
-            )
-        if not wait or left < wait:
+        # An answer may end any other wait early.
+        if turn.is_early and wait >= left:
+            raise LaneTimeoutError(f"the key's nonces are {wait:.1f} s too far ahead of the clock")
+        if not wait:
             return left
         # Another process does not wake this one, so it is asked again and again.
-        return wait if self._flying else min(wait, POLL_SECONDS)
+        return min(left, wait if self._flying else min(wait, POLL_SECONDS))
 
     def _join(self, wake: Callable[[], object]) -> _Waiting:
         me = _Waiting(wake)
