@@ -1,6 +1,7 @@
 """The everyday door: a generated client that signs, and whose errors say what happened."""
 
 import ssl
+import threading
 from collections.abc import Callable, Generator
 from typing import Any, Self, TypeVar
 
@@ -120,6 +121,7 @@ class OrdersClient(Client):
     """
 
     _sender: Sender = field(kw_only=True, alias="sender")
+    _opening: threading.Lock = field(factory=threading.Lock, init=False, repr=False, eq=False)
     _context: ssl.SSLContext | None = field(default=None, init=False, repr=False)
     _transport: Transport | None = field(default=None, init=False, repr=False)
     _async_transport: AsyncTransport | None = field(default=None, init=False, repr=False)
@@ -218,14 +220,21 @@ class OrdersClient(Client):
         return self._context
 
     def _threads(self) -> Transport:
-        self._transport = self._transport or Transport(self._tls(), self.timing.monotonic)
-        return self._transport
+        if (transport := self._transport) is None:
+            # Sixteen threads that start at once still share one pool and one TLS context.
+            with self._opening:
+                if (transport := self._transport) is None:
+                    transport = Transport(self._tls(), self.timing.monotonic)
+                    self._transport = transport
+        return transport
 
     def _tasks(self) -> AsyncTransport:
-        self._async_transport = self._async_transport or AsyncTransport(
-            self._tls(), self.timing.monotonic
-        )
-        return self._async_transport
+        if (transport := self._async_transport) is None:
+            with self._opening:
+                if (transport := self._async_transport) is None:
+                    transport = AsyncTransport(self._tls(), self.timing.monotonic)
+                    self._async_transport = transport
+        return transport
 
     def _httpx_settings(self) -> dict[str, Any]:
         auth = self._sender.auth(self.next_nonce)
