@@ -108,10 +108,16 @@ class MemoryLimits:
         self._buckets: dict[tuple[str, int], AbstractBucket] = {}
         self._cooling: dict[str, int] = {}
         self._admitted = 0
+        self._latest_ms = 0
 
     def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
         """See `Limits.admit`."""
         with self._exclusive():
+            if now_ms < self._latest_ms - WINDOW_SLACK_MS:
+                # The clock was set back: what was counted would stand in the future for long.
+                self._buckets.clear()
+                self._cooling.clear()
+            self._latest_ms = now_ms
             wait_ms = self._cooling_until_ms(limit.group) - now_ms
             if wait_ms > 0:
                 return wait_ms
@@ -234,6 +240,15 @@ class RedisLimits(MemoryLimits):
         super().__init__()
         self._redis = redis
         self._prefix = prefix
+
+    def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
+        """See `Limits.admit`."""
+        try:
+            return super().admit(limit, share, now_ms)
+        except Exception:
+            # A server that was started anew does not know the bucket's script any more.
+            self._buckets.clear()
+            raise
 
     def _new_bucket(self, group: str, rate: Rate) -> AbstractBucket:
         bucket = RedisBucket.init([rate], self._redis, f"{self._prefix}:requests:{group}")

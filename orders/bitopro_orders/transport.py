@@ -8,6 +8,7 @@ whether a byte has left, the deadline (also when a server drips bytes), the size
 """
 
 import asyncio
+import os
 import select
 import socket
 import ssl
@@ -129,13 +130,27 @@ def _meaning(error: BaseException, attempt: Attempt) -> BaseException:
 
 def _reusable(protocol: h11.Connection) -> bool:
     done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
-    if done:
-        protocol.start_next_cycle()
-    return done
+    # What came after the answer would be taken for the answer to the next request.
+    if not done or protocol.trailing_data[0]:
+        return False
+    protocol.start_next_cycle()
+    return True
 
 
 def _new_protocol() -> h11.Connection:
     return h11.Connection(h11.CLIENT)
+
+
+def _is_silent(wire: socket.socket) -> bool:
+    """Say whether nothing has come in: on an idle connection it could only be the end."""
+    try:
+        if not hasattr(select, "poll"):
+            return not select.select([wire], [], [], 0)[0]
+        poller = select.poll()
+        poller.register(wire, select.POLLIN)
+        return not poller.poll(0)
+    except (OSError, ValueError):
+        return False
 
 
 @define(eq=False)
@@ -145,39 +160,63 @@ class _Connection:
     protocol: h11.Connection = field(factory=_new_protocol)
 
     def is_open(self) -> bool:
-        """Say whether nothing has come in since the last answer: it could only be the end."""
-        try:
-            if not hasattr(select, "poll"):
-                return not select.select([self.socket], [], [], 0)[0]
-            poller = select.poll()
-            poller.register(self.socket, select.POLLIN)
-            return not poller.poll(0)
-        except (OSError, ValueError):
-            return False
+        """Say whether the server has neither ended it nor said anything since its last answer."""
+        return _is_silent(self.socket)
 
     def close(self) -> None:
         self.socket.close()
 
 
+class _Reader(asyncio.StreamReader):
+    """A stream that knows how much of it has come in and is not read yet."""
+
+    unread = 0
+
+    def feed_data(self, data: Any) -> None:  # noqa: ANN401 - bytes of any kind
+        self.unread += len(data)
+        super().feed_data(data)
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await super().read(n)
+        self.unread -= len(data)
+        return data
+
+
 @define(eq=False)
 class _AsyncConnection:
-    reader: asyncio.StreamReader
+    reader: _Reader
     writer: asyncio.StreamWriter
     loop: asyncio.AbstractEventLoop
     idle_since: float = 0.0
     protocol: h11.Connection = field(factory=_new_protocol)
 
     def is_open(self) -> bool:
-        """Say whether it belongs to the running loop and the server has not ended it."""
+        """Say the same, and that it belongs to the running loop."""
         return (
             self.loop is asyncio.get_running_loop()
+            and not self.reader.unread
             and not self.reader.at_eof()
             and not self.writer.is_closing()
+            # What the loop had no time to read yet is known to the system.
+            and _is_silent(self.writer.get_extra_info("socket"))
         )
 
     def close(self) -> None:
-        if not self.loop.is_closed():
-            self.writer.transport.abort()
+        if self.loop is _running_loop():
+            self._abort()
+        elif not self.loop.is_closed():
+            # Not the transport's own method: the writer, too, may only end in its loop.
+            self.loop.call_soon_threadsafe(self._abort)
+
+    def _abort(self) -> None:
+        self.writer.transport.abort()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 C = TypeVar("C", _Connection, _AsyncConnection)
@@ -191,11 +230,14 @@ class _Idle(Generic[C]):
         self._lock = threading.Lock()
         self._stacks: dict[str, list[C]] = {}
         self._closed = False
+        self._process = os.getpid()
+        self._inherited: list[dict[str, list[C]]] = []
 
     def take(self, origin: str) -> C | None:
         """Return one that is open; close those that are not."""
         while True:
             with self._lock:
+                self._leave_to_parent()
                 stack = self._stacks.get(origin)
                 if not stack:
                     return None
@@ -218,11 +260,19 @@ class _Idle(Generic[C]):
     def close(self) -> None:
         """Close them all; those in use are closed when they are put back."""
         with self._lock:
+            self._leave_to_parent()
             self._closed = True
             connections = [each for stack in self._stacks.values() for each in stack]
             self._stacks.clear()
         for connection in connections:
             connection.close()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child, touch no connection of the parent's: both would read its answers."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._inherited.append(self._stacks)
+            self._stacks = {}
 
 
 def _tls(request: httpcore.Request, context: ssl.SSLContext) -> dict[str, Any]:
@@ -254,9 +304,7 @@ class _Pool:
         return answer
 
     def _connect(self, request: httpcore.Request, attempt: Attempt) -> _Connection:
-        origin = request.url.origin
-        address = (origin.host.decode("ascii"), origin.port)
-        plain = socket.create_connection(address, attempt.seconds_left())
+        plain = self._dial(request.url.origin, attempt)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls := _tls(request, self._context):
@@ -268,6 +316,27 @@ class _Pool:
             plain.close()
             raise
         return _Connection(plain)
+
+    def _dial(self, origin: httpcore.Origin, attempt: Attempt) -> socket.socket:
+        """Try the host's addresses in turn; unlike `create_connection`, in one time for all."""
+        host = origin.host.decode("ascii")
+        failure = OSError(f"{host} has no address")
+        for family, kind, number, _, address in socket.getaddrinfo(
+            host, origin.port, type=socket.SOCK_STREAM
+        ):
+            plain = socket.socket(family, kind, number)
+            try:
+                plain.settimeout(attempt.seconds_left())
+                plain.connect(address)
+            except OSError as error:
+                plain.close()
+                failure = error
+            except BaseException:
+                plain.close()
+                raise
+            else:
+                return plain
+        raise failure
 
     def _run(
         self,
@@ -323,11 +392,17 @@ class _AsyncPool:
         return answer
 
     async def _connect(self, request: httpcore.Request) -> _AsyncConnection:
-        origin = request.url.origin
-        reader, writer = await asyncio.open_connection(
-            origin.host.decode("ascii"), origin.port, **_tls(request, self._context)
+        origin, loop = request.url.origin, asyncio.get_running_loop()
+        reader = _Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            origin.host.decode("ascii"),
+            origin.port,
+            **_tls(request, self._context),
         )
-        return _AsyncConnection(reader, writer, asyncio.get_running_loop())
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        return _AsyncConnection(reader, writer, loop)
 
     async def _run(
         self,
