@@ -54,7 +54,7 @@ def _check(_: object, attribute: "Attribute[Secret]", secret: Secret) -> None:
         raise CredentialsError("api_key must be ASCII: it is sent as a header")
 
 
-@frozen
+@frozen(init=False)
 class Credentials:
     """The three texts that sign a request; none of them has a printable form.
 
@@ -67,9 +67,16 @@ class Credentials:
         CredentialsError: If one is empty, has white space around it or control characters.
     """
 
-    api_key: Secret = field(converter=_masked, validator=_check)
-    api_secret: Secret = field(converter=_masked, validator=_check)
-    identity: Secret = field(converter=_masked, validator=_check)
+    api_key: Secret = field(validator=_check)
+    api_secret: Secret = field(validator=_check)
+    identity: Secret = field(validator=_check)
+
+    def __init__(
+        self, api_key: str | Secret, api_secret: str | Secret, identity: str | Secret
+    ) -> None:
+        # Masked before anything can be raised: tracebacks print arguments too.
+        api_key, api_secret, identity = map(_masked, (api_key, api_secret, identity))
+        self.__attrs_init__(api_key, api_secret, identity)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -18,6 +18,10 @@ class Unset:
     def __repr__(self) -> str:
         return "UNSET"
 
+    def __reduce__(self) -> str:
+        # There is one, also after pickling and copying: code asks whether a value is it.
+        return "UNSET"
+
 
 UNSET: Unset = Unset()
 
@@ -72,8 +76,8 @@ class Response(Generic[T]):
     """
 
     status_code: int
-    content: bytes
-    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     parsed: T
 
 
@@ -116,7 +120,7 @@ class Call(Generic[T]):
             raise UnexpectedStatus(status, content)
         try:
             # Decimal text stays text even where the exchange sends a number: never a float.
-            body = json.loads(content, parse_float=str)
+            body = json.loads(content, parse_float=str, parse_constant=str)
             parsed = self._parse(body)
         except Exception as error:
             raise UnreadableAnswer(status, content, f"{type(error).__name__}: {error}") from error
@@ -128,6 +132,15 @@ class Call(Generic[T]):
         return Response(status_code=status, content=content, headers=headers, parsed=parsed)
 
 
+def plain(value: Any) -> Any:
+    """Return a text as a plain `str`, anything else as it is.
+
+    What is checked is then what is sent: a subclass, such as an enum's member, may print as
+    something else than it is.
+    """
+    return str.__str__(value) if isinstance(value, str) else value
+
+
 def check_text(
     parameter: str, value: object, *, pattern: str, min_length: int, max_length: int
 ) -> None:
@@ -137,7 +150,7 @@ def check_text(
         errors.InvalidArgument: Naming the parameter and the rule, never the value.
     """
     if (
-        not isinstance(value, str)
+        type(value) is not str
         or not min_length <= len(value) <= max_length
         or re.fullmatch(pattern, value, re.ASCII) is None
     ):
@@ -165,4 +178,5 @@ __all__ = [
     "Unset",
     "check_boolean",
     "check_text",
+    "plain",
 ]

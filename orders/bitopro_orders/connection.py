@@ -1,9 +1,9 @@
 """The everyday door: a generated client that signs, and whose errors say what happened."""
 
+import os
 import ssl
-import threading
 from collections.abc import Callable, Generator
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import httpx
 from attrs import define, field
@@ -14,8 +14,9 @@ from bitopro_client import Client
 from bitopro_client.client import DEFAULT_BASE_URL
 from bitopro_client.types import Call, Response
 
-from .errors import InvalidArgumentError
-from .lanes import lane_of
+from .errors import InvalidArgumentError, NotSentError
+from .forks import ForkSafeLock
+from .lanes import LaneTimeoutError, lane_of
 from .sending import (
     HEADERS,
     AttemptRecord,
@@ -42,7 +43,8 @@ def connect(
     base_url: str | None = None,
     timeout: float = 10.0,
     policy: SendingPolicy | None = None,
-    shared: str | None = None,
+    shared: str | os.PathLike[str] | None = None,
+    tls: ssl.SSLContext | None = None,
     on_attempt: Callable[[AttemptRecord], object] | None = None,
     timing: Timing | None = None,
 ) -> "OrdersClient":
@@ -63,6 +65,8 @@ def connect(
         shared: Who else uses the key: None if only this process does; a folder that the processes
             of this machine share; or the `redis://` URL that several machines share (extra
             `redis`). It keeps the limit and the order of the nonces for all of them.
+        tls: What verifies the server; by default the certificates that certifi brings. A company's
+            own authority is a reason to give one.
         on_attempt: Called with an `AttemptRecord` after each attempt, for metrics.
         timing: The clocks, the sleeps and the randomness.
 
@@ -70,20 +74,27 @@ def connect(
         InvalidArgumentError: If an argument or a variable of the environment is missing or
             breaks its rule.
     """
-    url = _checked_base_url(base_url or base_url_from_env() or DEFAULT_BASE_URL)
+    if base_url is None:
+        base_url = base_url_from_env() or DEFAULT_BASE_URL
+    url = _checked_base_url(base_url)
     require_seconds("timeout", timeout)
     policy, timing = policy or SendingPolicy(), timing or Timing()
     credentials = given_or_from_env(credentials)
     try:
         origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
         fall_back = policy.local_if_shared_fails
-        lane = lane_of(credentials, shared, origin, timing, fall_back=fall_back)
-    except (SharedStoreError, ValueError) as error:
-        raise InvalidArgumentError(f"shared must name a usable store: {error}") from error
+        where = None if shared is None else os.fspath(shared)
+        lane = lane_of(credentials, where, origin, timing, fall_back=fall_back)
+    except SharedStoreError as error:
+        raise InvalidArgumentError(f"shared must name a usable store: {error}") from None
+    except (TypeError, ValueError):
+        # Not quoted: the URL may hold a password.
+        raise InvalidArgumentError("shared must be a folder or a redis:// URL") from None
     return OrdersClient(
         base_url=str(url).rstrip("/"),
         headers=dict(HEADERS),
         timeout=httpx.Timeout(timeout),
+        verify_ssl=True if tls is None else tls,
         sender=Sender(credentials, frozenset({url.host}), lane, policy, timing, on_attempt),
     )
 
@@ -113,7 +124,7 @@ def _checked_base_url(text: str) -> httpx.URL:
     return url
 
 
-@define
+@define(eq=False)
 class OrdersClient(Client):
     """The generated client, whose calls go through the sending policy.
 
@@ -121,7 +132,7 @@ class OrdersClient(Client):
     """
 
     _sender: Sender = field(kw_only=True, alias="sender")
-    _opening: threading.Lock = field(factory=threading.Lock, init=False, repr=False, eq=False)
+    _opening: ForkSafeLock = field(factory=ForkSafeLock, init=False, repr=False)
     _context: ssl.SSLContext | None = field(default=None, init=False, repr=False)
     _transport: Transport | None = field(default=None, init=False, repr=False)
     _async_transport: AsyncTransport | None = field(default=None, init=False, repr=False)
@@ -151,7 +162,8 @@ class OrdersClient(Client):
         phase = self._timeout.read if self._timeout else None
         route = Route(
             base_url=self._base_url,
-            settings={"headers": self._headers, "cookies": self._cookies or None},
+            headers=self._headers,
+            cookies=self._cookies or None,
             phase_seconds=phase or float("inf"),
         )
         limit = self._sender.policy.deadline_seconds
@@ -205,11 +217,32 @@ class OrdersClient(Client):
         return self._sender.credentials
 
     def next_nonce(self) -> int:
-        """Return a nonce of the client's key, in milliseconds since the epoch."""
-        return self._sender.lane.next_nonce()
+        """Return a nonce of the client's key, in milliseconds since the epoch.
+
+        Raises:
+            NotSentError: If there is none: the nonces are ahead of the clock, or the shared store
+                does not answer.
+        """
+        try:
+            return self._sender.lane.next_nonce()
+        except (LaneTimeoutError, SharedStoreError) as error:
+            raise NotSentError(str(error)) from None
+
+    def set_httpx_client(self, client: httpx.Client) -> NoReturn:  # noqa: ARG002
+        """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
+        raise TypeError("calls of connect() have connections of their own; use base_url in tests")
+
+    def set_async_httpx_client(
+        self,
+        async_client: httpx.AsyncClient,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
+        raise TypeError("calls of connect() have connections of their own; use base_url in tests")
 
     def _tls(self) -> ssl.SSLContext:
         """Return the one TLS context; it loads no certificates where there is no TLS."""
+        if isinstance(self._verify_ssl, ssl.SSLContext):
+            return self._verify_ssl
         if self._context is None:
             encrypted = self._base_url.startswith("https:")
             self._context = (

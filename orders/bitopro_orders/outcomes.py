@@ -22,11 +22,13 @@ from .connection import OrdersClient
 from .errors import (
     AuthenticationError,
     BitoProError,
+    ClockMismatchError,
     InvalidArgumentError,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
     PermissionDeniedError,
+    RateLimitedError,
     RejectedError,
 )
 from .sending import Step, Tally, Wait, require_seconds
@@ -319,7 +321,8 @@ def _confirmation(
             live = isinstance(order, Order) and status_of(order) in LIVE
             if order is None or (live and now() >= repeat_from):
                 sent_ms = client.timing.now_ms()
-                seconds = max(0.001, reading.seconds_left())
+                # The other half is for reading: a silent exchange must not take all the time.
+                seconds = max(0.001, reading.seconds_left() / 2)
                 try:
                     yield from client.steps(call, seconds=seconds, tally=tally)
                     may_have_worked = True
@@ -335,7 +338,9 @@ def _confirmation(
                 except RejectedError as error:
                     if not may_have_worked and isinstance(error, FORBIDDEN):
                         raise
-                    refusal, refusals = error, refusals + 1
+                    # A limit or a clock says nothing of the order.
+                    refusals += not isinstance(error, RateLimitedError | ClockMismatchError)
+                    refusal = error
             order = yield from reading.read()
             if isinstance(order, Order):
                 found = outcome_of(order, pair, order_id, tally, seen_by="reading")

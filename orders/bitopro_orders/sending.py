@@ -8,7 +8,6 @@ for its turn in the key's lane, is signed, sent, and judged by `failures`.
 import asyncio
 import logging
 import math
-import threading
 import zlib
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping
 from functools import partial
@@ -32,6 +31,7 @@ from .errors import (
     RateLimitedError,
 )
 from .failures import Failure, Outcome, Retry
+from .forks import ForkSafeLock
 from .lanes import Lane, LaneTimeoutError
 from .sharing import SharedStoreError
 from .timing import Timing
@@ -45,6 +45,10 @@ NONCE_REFUSED = 409
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 #: A `Date` has whole seconds, so clocks that differ by less may well be the same.
 CLOCK_TOLERANCE_MS = 1500
+
+#: One 429 that asks for a day must not hold back the cancels of all who share the limit: its window
+#: is a minute.
+LONGEST_COOL_DOWN_SECONDS = 60.0
 
 #: Before any of these is raised, no byte of the request has left this machine.
 NEVER_SENT = (
@@ -168,7 +172,7 @@ class RetryBudget:
 
     def __init__(self, ratio: float, reserve: float) -> None:
         self._ratio, self._reserve, self._left = ratio, reserve, reserve
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def earn(self) -> None:
         """Count a call."""
@@ -200,12 +204,14 @@ class Route:
 
     Attributes:
         base_url: Where the API is.
-        settings: Further arguments of the httpx requests: headers, cookies.
+        headers: Headers of every request.
+        cookies: Cookies of every request; None for none.
         phase_seconds: How long each phase of an attempt may take.
     """
 
     base_url: str
-    settings: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    cookies: dict[str, str] | None = field(repr=False)
     phase_seconds: float
 
 
@@ -399,7 +405,11 @@ class Sender:
             yield from self._admit(call, deadline, sent)
             attempt = Attempt(deadline, self.timing.monotonic, route.phase_seconds)
             started = self.timing.monotonic()
-            request = httpx.Request(**route.settings, **kwargs, extensions={"attempt": attempt})
+            request = httpx.Request(
+                **{**kwargs, "headers": {**route.headers, **kwargs.get("headers", {})}},
+                cookies=route.cookies,
+                extensions={"attempt": attempt},
+            )
             answer = yield from self._exchange(call, request, attempt, sent)
             if attempt.sent is not False:
                 sent, tally.sent = sent + 1, tally.sent + 1
@@ -407,6 +417,7 @@ class Sender:
             self._record(call, tries + fresh + 1, answer, failure, started)
             if not isinstance(result, BitoProError):
                 return result
+            request.headers = httpx.Headers()  # tracebacks lead to it
             refusal = self._about(call, sent, result)
             if isinstance(refusal, OutcomeUnknownError):
                 refusal.sent_ms = attempt.sent_ms
@@ -417,10 +428,17 @@ class Sender:
             tries += 1
             pause = self._pause(call, failure, refusal, tries)
             if isinstance(refusal, RateLimitedError):
-                yield Ask(partial(self._cool_down, call, refusal, pause))
+                yield from self._tell(partial(self._cool_down, call, refusal, pause))
             if pause is None or self.timing.monotonic() + pause >= deadline:
                 raise refusal from _without_request(answer)
             yield Wait(pause)
+
+    def _tell(self, news: Callable[[], object]) -> Generator[Step, Any, None]:
+        """Tell all who share the key; that they cannot be told changes no outcome."""
+        try:
+            yield Ask(news)
+        except SharedStoreError as error:
+            logger.warning("%s", error)
 
     def _admit(self, call: Call[T], deadline: float, sent: int) -> Generator[Step, Any, None]:
         """Wait until the limit lets one more request through."""
@@ -467,8 +485,9 @@ class Sender:
                 yield Ask(release)
             else:
                 release()
-        except SharedStoreError:
-            logger.warning("the turn could not be given back; it ends by itself")
+        except Exception as error:  # noqa: BLE001 - what came back stands
+            name = type(error).__name__
+            logger.warning("the turn was not given back (%s); it ends by itself", name)
         except BaseException as error:  # noqa: BLE001 - the task was cancelled just then
             answer = error
         if not _is_interruption(answer):
@@ -540,6 +559,7 @@ class Sender:
         """Tell all who share the limit to wait as long as this call does."""
         if self.policy.limit_share is not None:
             seconds = max(error.retry_after or 0.0, pause or self.policy.backoff_seconds)
+            seconds = min(seconds, LONGEST_COOL_DOWN_SECONDS)
             until_ms = self.timing.now_ms() + round(seconds * 1000)
             self.lane.shared.cool_down(call.operation.rate_limit.group, until_ms)
 
@@ -550,7 +570,7 @@ class Sender:
         if measured is None or abs(measured + self.lane.correction_ms) <= CLOCK_TOLERANCE_MS:
             self.lane.be_careful()
             return
-        yield Ask(partial(self.lane.correct_clock, measured))
+        yield from self._tell(partial(self.lane.correct_clock, measured))
         logger.warning(
             "this machine's clock is %.1f s ahead of the exchange's; nonces are corrected",
             measured / 1000,
@@ -630,4 +650,9 @@ def _signed_values(request: httpx.Request) -> list[str]:
 
 def _without_request(answer: Answer | BaseException) -> BaseException | None:
     """Return the failure anew: httpx's holds the signed request, as do the frames below it."""
-    return type(answer)(str(answer)) if isinstance(answer, BaseException) else None
+    if not isinstance(answer, BaseException):
+        return None
+    try:
+        return type(answer)(str(answer))
+    except TypeError:  # some want more than a message
+        return Exception(f"{type(answer).__name__}: {answer}")

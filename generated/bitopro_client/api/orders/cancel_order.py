@@ -5,7 +5,17 @@ from urllib.parse import quote
 
 from ...client import Client
 from ...models.cancelled_order import CancelledOrder
-from ...types import UNSET, Call, Operation, RateLimit, Response, Unset, check_boolean, check_text
+from ...types import (
+    UNSET,
+    Call,
+    Operation,
+    RateLimit,
+    Response,
+    Unset,
+    check_boolean,
+    check_text,
+    plain,
+)
 
 OPERATION = Operation(
     name="cancelOrder",
@@ -74,6 +84,8 @@ def call(
     is_all_strategy_canceled: bool | Unset = UNSET,
 ) -> Call[CancelledOrder]:
     """Return the call with its arguments, unchecked and unsent, for `Client.send`."""
+    pair = plain(pair)
+    order_id = plain(order_id)
     return Call(
         OPERATION,
         {

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from ...client import Client
 from ...models.order import Order
-from ...types import Call, Operation, RateLimit, Response, check_text
+from ...types import Call, Operation, RateLimit, Response, check_text, plain
 
 OPERATION = Operation(
     name="getOrder",
@@ -62,6 +62,8 @@ def call(
     order_id: str,
 ) -> Call[Order]:
     """Return the call with its arguments, unchecked and unsent, for `Client.send`."""
+    pair = plain(pair)
+    order_id = plain(order_id)
     return Call(
         OPERATION,
         {

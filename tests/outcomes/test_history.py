@@ -1,0 +1,138 @@
+"""What the stream tells counts like a reading, and whichever comes first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import pytest
+from attrs import evolve
+
+from bitopro_client.models import Order
+from bitopro_orders import (
+    InvalidArgumentError,
+    NotSentError,
+    OutcomeUnknownError,
+    State,
+    cancel_and_confirm_async,
+)
+from bitopro_orders.outcomes import CancelOutcome
+from bitopro_sandbox import Sandbox, faults
+from tests.outcomes.support import ORDER, client_of, order_in, requests_for
+
+
+class Told:
+    """A history that tells what a function returns."""
+
+    def __init__(self, tell: Callable[[], Awaitable[Order]]) -> None:
+        self._tell = tell
+        self.ended = False
+
+    async def final(self, pair: str, order_id: str) -> Order:
+        assert (pair, order_id) == ORDER
+        try:
+            return await self._tell()
+        finally:
+            self.ended = True
+
+
+async def confirm(sandbox: Sandbox, history: Told, seconds: float = 5) -> CancelOutcome:
+    before = asyncio.all_tasks()
+    async with client_of(sandbox, timeout=2, policy=None) as client:
+        try:
+            return await cancel_and_confirm_async(client, *ORDER, history=history, timeout=seconds)
+        finally:
+            assert asyncio.all_tasks() == before, "nothing is left behind"
+
+
+def when_final(sandbox: Sandbox) -> Told:
+    async def tell() -> Order:
+        while sandbox.book.get(ORDER[1]).status.is_live:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        return order_in(sandbox, ORDER[1])
+
+    return Told(tell)
+
+
+async def test_the_stream_settles_a_cancel_whose_answer_does_not_come(
+    bitopro_sandbox: Sandbox,
+) -> None:
+    bitopro_sandbox.faults.add(faults.delay(after_ms=5000), method="DELETE")
+    history = when_final(bitopro_sandbox)
+    async with asyncio.timeout(1):
+        outcome = await confirm(bitopro_sandbox, history)
+    assert (outcome.state, outcome.seen_by) == (State.CANCELLED, "stream")
+    assert outcome.attempts == len(bitopro_sandbox.journal) == 1, "the one under way counts"
+    assert outcome.evidence == order_in(bitopro_sandbox, ORDER[1])
+
+
+async def test_the_stream_settles_an_order_that_cannot_be_read(bitopro_sandbox: Sandbox) -> None:
+    bitopro_sandbox.faults.add(faults.status(503), method="GET", times=1000)
+    outcome = await confirm(bitopro_sandbox, when_final(bitopro_sandbox))
+    assert (outcome.state, outcome.seen_by, outcome.attempts) == (State.CANCELLED, "stream", 1)
+
+
+async def test_both_give_the_same_outcome(bitopro_sandbox: Sandbox) -> None:
+    bitopro_sandbox.book.fill(ORDER[1], "0.02", "2799999.5")
+    bitopro_sandbox.faults.add(faults.status(503), method="GET", times=1000)
+    told = await confirm(bitopro_sandbox, when_final(bitopro_sandbox))
+    bitopro_sandbox.faults.clear()
+    history = Told(asyncio.Event().wait)  # type: ignore[arg-type] # it tells nothing
+    read = await confirm(bitopro_sandbox, history)
+    assert history.ended
+    assert (told.seen_by, read.seen_by) == ("stream", "reading")
+    assert evolve(told, seen_by="reading") == read
+    assert (read.state, read.executed) == (State.PARTLY_FILLED, Decimal("0.02"))
+
+
+async def test_an_order_that_the_stream_knows_as_final_needs_no_cancel(
+    bitopro_sandbox: Sandbox,
+) -> None:
+    bitopro_sandbox.book.fill(ORDER[1])
+    outcome = await confirm(bitopro_sandbox, when_final(bitopro_sandbox))
+    assert outcome.state is State.FILLED
+    assert outcome.attempts == len(requests_for(bitopro_sandbox, ORDER[1], "DELETE"))
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknownError("x"), ValueError("x"), RuntimeError("x")])
+async def test_a_stream_that_fails_leaves_the_reading(
+    bitopro_sandbox: Sandbox, error: Exception
+) -> None:
+    async def tell() -> Order:
+        raise error
+
+    outcome = await confirm(bitopro_sandbox, Told(tell))
+    assert (outcome.state, outcome.seen_by) == (State.CANCELLED, "reading")
+
+
+@pytest.mark.parametrize("status", [0, 1, -1, 5, "4"])
+async def test_a_stream_that_tells_of_an_order_that_is_not_final_proves_nothing(
+    bitopro_sandbox: Sandbox, status: int
+) -> None:
+    async def tell() -> Order:
+        order = order_in(bitopro_sandbox, ORDER[1])
+        order.status = status
+        return order
+
+    outcome = await confirm(bitopro_sandbox, Told(tell))
+    assert (outcome.state, outcome.seen_by) == (State.CANCELLED, "reading")
+
+
+async def test_the_stream_does_not_extend_the_deadline(bitopro_sandbox: Sandbox) -> None:
+    bitopro_sandbox.faults.add(faults.status(503), times=1000)
+    history = when_final(bitopro_sandbox)
+    with pytest.raises(OutcomeUnknownError):
+        async with asyncio.timeout(1):
+            await confirm(bitopro_sandbox, history, seconds=0.2)
+    assert history.ended
+
+
+async def test_bad_arguments_and_a_dead_exchange_are_raised_as_without_a_stream(
+    bitopro_sandbox: Sandbox,
+) -> None:
+    history = when_final(bitopro_sandbox)
+    with pytest.raises(InvalidArgumentError):
+        await confirm(bitopro_sandbox, history, seconds=float("nan"))
+    async with client_of(bitopro_sandbox, base_url="http://127.0.0.1:1/v3") as client:
+        with pytest.raises(NotSentError):
+            await cancel_and_confirm_async(client, *ORDER, history=history)
+    assert len(bitopro_sandbox.journal) == 0
