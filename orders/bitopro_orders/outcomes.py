@@ -359,6 +359,8 @@ def _confirmation(
         if not may_have_worked:
             raise
         why = INTERRUPTED
+    if isinstance(order, Order) and status_of(order) in LIVE and not may_have_worked and refusal:
+        return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
     raise reading.unknown(tally, sent_ms, why) from refusal
 
 
