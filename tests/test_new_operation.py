@@ -21,7 +21,8 @@ USE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import asyncio, json
-from bitopro_client.api.orders import get_open_orders
+from bitopro_client.api.orders import cancel_batch, get_open_orders
+from bitopro_client.models import OrderIds
 from bitopro_orders import InvalidArgumentError, SendingPolicy, connect
 
 records = []
@@ -32,10 +33,12 @@ with connect(policy=SendingPolicy(backoff_seconds=0.01), on_attempt=records.appe
         get_open_orders.sync(pair="..", client=client)
     except InvalidArgumentError as error:
         refused = str(error)
+    batch = cancel_batch.sync(body=OrderIds.from_dict({"BTC_TWD": ["2959906694"]}), client=client)
 print(json.dumps({
     "ids": [order.id for order in found.data],
     "all": len(again.data),
     "refused": refused,
+    "batch": batch.data.to_dict(),
     "outcomes": [str(record.outcome) for record in records],
     "limit": get_open_orders.OPERATION.rate_limit.requests,
 }))
@@ -90,6 +93,49 @@ def with_open_orders() -> dict[str, Any]:
             }
         },
     }
+    document["paths"]["/orders"] = {
+        "put": {
+            "operationId": "cancelBatch",
+            "tags": ["orders"],
+            "summary": "Cancel orders by pair.",
+            "description": "The body is what is signed. Limit: 2 requests per second.",
+            "x-rate-limit": {
+                "group": "cancelBatch", "requests": 2, "period-seconds": 1, "per": ["ip"],
+            },
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/OrderIds"},
+                        "example": {"BTC_TWD": ["2959906694"]},
+                    }
+                },
+            },
+            "responses": {
+                **one["responses"],
+                "200": {
+                    "description": "The cancelled orders.",
+                    "content": {
+                        "application/json": {
+                            "schema": {"$ref": "#/components/schemas/CancelledOrders"},
+                            "example": {"data": {"BTC_TWD": ["2959906694"]}},
+                        }
+                    },
+                },
+            },
+        }
+    }  # fmt: skip
+    document["components"]["schemas"]["OrderIds"] = {
+        "description": "Order ids by pair.",
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    }
+    document["components"]["schemas"]["CancelledOrders"] = {
+        "description": "The cancelled orders.",
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"$ref": "#/components/schemas/OrderIds"}},
+    }
     return document
 
 
@@ -119,18 +165,21 @@ def test_an_operation_that_is_only_described_is_signed_limited_retried_and_typed
     )  # fmt: skip
     assert run.stderr == ""
     result = json.loads(run.stdout)
-    assert result["ids"] == [order.id for order in bitopro_sandbox.book.open_orders("BTC_TWD")]
-    assert result["all"] == len(bitopro_sandbox.book.open_orders())
+    assert set(result["ids"]) == {"2959906694", "2959906695"}
+    assert result["all"] == len(bitopro_sandbox.book.open_orders()) + 1
     assert result["refused"].startswith("pair must be text")
-    assert result["outcomes"] == ["unknown", "accepted", "accepted"]
+    assert result["outcomes"] == ["unknown", "accepted", "accepted", "accepted"]
+    assert result["batch"] == {"BTC_TWD": ["2959906694"]}
+    assert not bitopro_sandbox.book.get("2959906694").status.is_live
     assert result["limit"] == 5
     assert [(e.method, e.path, e.query, e.status) for e in bitopro_sandbox.journal] == [
         ("GET", "/v3/orders/open", "pair=BTC_TWD", 500),
         ("GET", "/v3/orders/open", "pair=BTC_TWD", 200),
         ("GET", "/v3/orders/open", "", 200),
+        ("PUT", "/v3/orders", "", 200),
     ]
     fingerprints = {entry.triple_fingerprint for entry in bitopro_sandbox.journal}
-    assert len(fingerprints) == 3, "each attempt is signed afresh"
+    assert len(fingerprints) == 4, "each attempt is signed afresh"
 
     script = tmp_path / "typed.py"
     script.write_text(TYPED)
