@@ -18,7 +18,7 @@ from collections.abc import Callable
 from bitopro_auth import Credentials
 from bitopro_client.types import RateLimit
 
-from .sharing import Shared, Turn, key_of, open_shared
+from .sharing import Shared, Turn, key_of, open_shared, store_of
 from .timing import Timing
 
 #: How often another process is asked whether it is done.
@@ -70,6 +70,7 @@ class Lane:
         """Go on; a child begins with an empty lane."""
         if in_child:
             self._reset()
+            self.shared.after_fork_in_child()
         else:
             self._lock.release()
 
@@ -285,7 +286,7 @@ def lane_of(
         timing: The clocks; those of the first client count.
         fall_back: Whether a failing store is replaced by a local one.
     """
-    key = key_of(credentials)
+    key, where = key_of(credentials), store_of(where)
     with _lanes_lock:
         lane = _lanes.get((key, where))
         if lane is None:

@@ -35,6 +35,7 @@ except ImportError:  # pragma: no cover - Windows has neither fork nor these loc
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
+REDIS_SCHEMES = ("redis://", "rediss://")
 #: Requests take unequal time to arrive, so the exchange's window is never quite ours.
 WINDOW_SLACK_MS = 1000
 #: How far nonces may run ahead of the clock: a fraction of any window an exchange may check.
@@ -71,6 +72,9 @@ class Limits(Protocol):
     def cool_down(self, group: str, until_ms: int) -> None:
         """Admit nothing of this group until then."""
 
+    def after_fork_in_child(self) -> None:
+        """Go on though a thread that the child does not have may be in the middle of asking."""
+
 
 class Turns(Protocol):
     """The key's nonces, and whose request may leave."""
@@ -86,6 +90,22 @@ class Turns(Protocol):
 
     def rewind(self) -> None:
         """Forget the nonces that were refused: the clock has been set back."""
+
+    def after_fork_in_child(self) -> None:
+        """Go on though a thread that the child does not have may be in the middle of asking."""
+
+
+def store_of(where: str | None) -> str | None:
+    """Return the one name of what is shared: a folder goes by many.
+
+    Raises:
+        SharedStoreError: If it is neither a folder nor a URL of Redis.
+    """
+    if where is None or where.startswith(REDIS_SCHEMES):
+        return where
+    if not where or "://" in where:
+        raise SharedStoreError("it is neither a folder nor a redis:// or rediss:// URL")
+    return str(Path(where).resolve())
 
 
 def key_of(credentials: Credentials) -> str:
@@ -128,6 +148,12 @@ class MemoryLimits:
             if bucket.put(item := RateItem("request", now_ms)):
                 return 0
             return max(1, cast("int", bucket.waiting(item)))
+
+    def after_fork_in_child(self) -> None:
+        """See `Limits.after_fork_in_child`."""
+        if self._lock.locked():
+            self._lock = threading.Lock()
+            self._buckets.clear()
 
     def cool_down(self, group: str, until_ms: int) -> None:
         """See `Limits.cool_down`."""
@@ -286,6 +312,9 @@ class MemoryTurns:
         """See `Turns.rewind`."""
         self.last = self.processed
 
+    def after_fork_in_child(self) -> None:
+        """See `Turns.after_fork_in_child`; `Shared.share_with_children` has replaced these."""
+
 
 class FileTurns:
     """Turns for processes of one machine, in a locked file of four numbers.
@@ -354,6 +383,10 @@ class FileTurns:
             _, processed, until, by = self._read()
             self._write(processed, processed, until, by)
 
+    def after_fork_in_child(self) -> None:
+        """See `Turns.after_fork_in_child`; the file's lock is the parent's and stays there."""
+        self._lock = threading.Lock()
+
 
 class RedisTurns:
     """Turns for several machines; Redis' clock ends what a machine that died has held.
@@ -369,7 +402,7 @@ class RedisTurns:
         local state = redis.call('HMGET', KEYS[1], 'last', 'until')
         local now, hold = tonumber(ARGV[1]), tonumber(ARGV[2])
         local wait = (tonumber(state[2]) or 0) - wall
-        if hold > 0 and wait > 0 then return {0, wait, 0} end
+        if hold > 0 and wait > 0 and wait <= tonumber(ARGV[4]) then return {0, wait, 0} end
         local after = math.max(tonumber(state[1]) or 0, tonumber(ARGV[3]))
         local nonce = math.max(now, after + 1)
         local early = nonce - now - tonumber(ARGV[4])
@@ -413,6 +446,9 @@ class RedisTurns:
         """See `Turns.rewind`."""
         self._rewind(keys=[self._key], args=[])
 
+    def after_fork_in_child(self) -> None:
+        """See `Turns.after_fork_in_child`; the client gives each process its own connections."""
+
 
 class Shared:
     """The limits and turns of one key within this process.
@@ -453,6 +489,11 @@ class Shared:
         if isinstance(self._turns, MemoryTurns) and fcntl is not None:
             self._turns = FileTurns(last=self._turns.last, processed=self._turns.processed)
 
+    def after_fork_in_child(self) -> None:
+        """Go on though a thread that the child does not have may be in the middle of asking."""
+        self._limits.after_fork_in_child()
+        self._turns.after_fork_in_child()
+
 
 class GuardedShared(Shared):
     """The limits and turns of one key in a store that may fail.
@@ -472,8 +513,15 @@ class GuardedShared(Shared):
         self.is_remote = is_remote
         self._local_limits, self._local_turns = MemoryLimits(), MemoryTurns()
         self._fall_back = fall_back
+        self._asking = threading.Lock()
         self._paused_until_ms = 0
         self._last = 0
+
+    def after_fork_in_child(self) -> None:
+        """See `Shared.after_fork_in_child`."""
+        super().after_fork_in_child()
+        self._local_limits.after_fork_in_child()
+        self._asking = threading.Lock()
 
     def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
         """Count one request, or return the milliseconds to wait before asking again."""
@@ -509,16 +557,18 @@ class GuardedShared(Shared):
         self._ask(self._turns.rewind, lambda: None)
 
     def _ask(self, store: Callable[[], R], local: Callable[[], R]) -> R:
-        if system_clock_ms() < self._paused_until_ms:
-            return local()
-        try:
-            return store()
-        except Exception as error:  # noqa: BLE001 - whatever ails the store
-            if not self._fall_back:
-                raise SharedStoreError(f"the shared store failed: {type(error).__name__}") from None
-            logger.warning("shared store failed, limit is local: %s", type(error).__name__)
-            self._paused_until_ms = system_clock_ms() + STORE_PAUSE_MS
-            return local()
+        # One at a time: when it hangs, those behind do not each wait for its timeout.
+        with self._asking:
+            if system_clock_ms() >= self._paused_until_ms:
+                try:
+                    return store()
+                except Exception as error:  # noqa: BLE001 - whatever ails the store
+                    name = type(error).__name__
+                    if not self._fall_back:
+                        raise SharedStoreError(f"the shared store failed: {name}") from None
+                    logger.warning("shared store failed, limit is local: %s", name)
+                    self._paused_until_ms = system_clock_ms() + STORE_PAUSE_MS
+        return local()
 
 
 _memory_limits: "weakref.WeakValueDictionary[str, MemoryLimits]" = weakref.WeakValueDictionary()
@@ -544,7 +594,7 @@ def open_shared(where: str | None, key: str, origin: str, *, fall_back: bool) ->
     """
     if where is None:
         return Shared(_limits_of(origin), MemoryTurns())
-    if where.startswith(("redis://", "rediss://")):
+    if where.startswith(REDIS_SCHEMES):
         try:
             from redis import Redis
         except ImportError as error:

@@ -159,6 +159,10 @@ class _Connection:
     idle_since: float = 0.0
     protocol: h11.Connection = field(factory=_new_protocol)
 
+    def is_usable_here(self) -> bool:
+        """Say whether this thread or task may use it."""
+        return True
+
     def is_open(self) -> bool:
         """Say whether the server has neither ended it nor said anything since its last answer."""
         return _is_silent(self.socket)
@@ -190,10 +194,14 @@ class _AsyncConnection:
     idle_since: float = 0.0
     protocol: h11.Connection = field(factory=_new_protocol)
 
+    def is_usable_here(self) -> bool:
+        """Say whether it is the running loop's; what a closed loop has left is nobody's."""
+        return self.loop is asyncio.get_running_loop() or self.loop.is_closed()
+
     def is_open(self) -> bool:
-        """Say the same, and that it belongs to the running loop."""
+        """Say whether the server has neither ended it nor said anything since its last answer."""
         return (
-            self.loop is asyncio.get_running_loop()
+            not self.loop.is_closed()
             and not self.reader.unread
             and not self.reader.at_eof()
             and not self.writer.is_closing()
@@ -238,10 +246,12 @@ class _Idle(Generic[C]):
         while True:
             with self._lock:
                 self._leave_to_parent()
-                stack = self._stacks.get(origin)
-                if not stack:
+                stack = self._stacks.get(origin, [])
+                here = (i for i in reversed(range(len(stack))) if stack[i].is_usable_here())
+                index = next(here, None)
+                if index is None:
                     return None
-                connection = stack.pop()
+                connection = stack.pop(index)
             fresh = self._monotonic() - connection.idle_since < IDLE_SECONDS
             if fresh and connection.is_open():
                 return connection
