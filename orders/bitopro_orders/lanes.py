@@ -33,12 +33,26 @@ class LaneTimeoutError(Exception):
 
 
 class _Waiting:
-    """A thread or task in the lane, and how to wake it."""
+    """A thread or task in the lane: how to wake it, and the loop that it needs to be."""
 
-    __slots__ = ("wake",)
+    __slots__ = ("_loop", "_wake")
 
-    def __init__(self, wake: Callable[[], object]) -> None:
-        self.wake = wake
+    def __init__(
+        self, wake: Callable[[], object], loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self._wake = wake
+        self._loop = loop
+
+    def is_there(self) -> bool:
+        """Say whether it can still be woken: a loop may be closed with tasks in it."""
+        return self._loop is None or not self._loop.is_closed()
+
+    def wake(self) -> None:
+        if self._loop is None:
+            self._wake()
+        else:
+            with contextlib.suppress(RuntimeError):  # closed just now
+                self._loop.call_soon_threadsafe(self._wake)
 
 
 class Lane:
@@ -64,13 +78,14 @@ class Lane:
     def before_fork(self) -> None:
         """Hold everything still, and move the nonces to where parent and child share them."""
         self._lock.acquire()
-        self.shared.share_with_children()
+        # Without a place for the file the child counts for itself, from where the parent is.
+        with contextlib.suppress(OSError):
+            self.shared.share_with_children()
 
     def after_fork(self, *, in_child: bool) -> None:
         """Go on; a child begins with an empty lane."""
         if in_child:
             self._reset()
-            self.shared.after_fork_in_child()
         else:
             self._lock.release()
 
@@ -117,7 +132,7 @@ class Lane:
         if nonce := self._pass(hold, in_flight):
             return nonce
         event = threading.Event()
-        me = self._join(event.set)
+        me = self._join(_Waiting(event.set))
         try:
             while True:
                 turn = self._try(me, hold, in_flight)
@@ -135,9 +150,8 @@ class Lane:
         remote = self.shared.is_remote
         if not remote and (nonce := self._pass(hold, in_flight)):
             return nonce
-        loop = asyncio.get_running_loop()
         event = asyncio.Event()
-        me = self._join(lambda: loop.call_soon_threadsafe(event.set))
+        me = self._join(_Waiting(event.set, asyncio.get_running_loop()))
         try:
             while True:
                 turn = (
@@ -176,7 +190,7 @@ class Lane:
         """
         with self._lock:
             self._flying.pop(nonce, None)
-            head = self._queue[0] if self._queue else None
+            head = self._head()
         self.shared.release(nonce, processed=processed)
         if head is not None:
             head.wake()
@@ -195,38 +209,43 @@ class Lane:
         # Another process does not wake this one, so it is asked again and again.
         return min(left, wait if self._flying else min(wait, POLL_SECONDS))
 
-    def _join(self, wake: Callable[[], object]) -> _Waiting:
-        me = _Waiting(wake)
+    def _join(self, me: _Waiting) -> _Waiting:
         with self._lock:
             self._queue.append(me)
         return me
+
+    def _head(self) -> _Waiting | None:
+        """Return who is first in the lane, without those whose loop is closed."""
+        while self._queue and not self._queue[0].is_there():
+            self._queue.popleft()
+        return self._queue[0] if self._queue else None
 
     def _leave(self, me: _Waiting) -> None:
         with self._lock:
             if me in self._queue:
                 self._queue.remove(me)
-            head = self._queue[0] if self._queue else None
+            head = self._head()
         if head is not None:
             head.wake()
 
     def _pass(self, hold: float, in_flight: int) -> int:
         """Take a turn at once if nobody waits; 0 if somebody does."""
         with self._lock:
-            if self._queue or self._wait(hold, in_flight):
+            if self._head() or self._wait(hold, in_flight):
                 return 0
             return self._fly(hold, in_flight).nonce
 
     def _try(self, me: _Waiting, hold: float, in_flight: int) -> Turn:
         """Take the turn if it is mine, or say how long to wait; 0 is until woken."""
         with self._lock:
-            if self._queue[0] is not me:
+            if self._head() is not me:
                 return Turn(0, 0)
             if wait := self._wait(hold, in_flight):
                 return Turn(0, max(1, round(wait * 1000)))
             turn = self._fly(hold, in_flight)
             if turn.nonce:
                 self._queue.popleft()
-            head = self._queue[0] if self._queue else None
+            head = self._head()
         if turn.nonce and head is not None:
             head.wake()
         return turn

@@ -33,7 +33,7 @@ from .errors import (
 from .failures import Failure, Outcome, Retry
 from .forks import ForkSafeLock
 from .lanes import Lane, LaneTimeoutError
-from .sharing import SharedStoreError
+from .sharing import LONGEST_COOL_DOWN_MS, SharedStoreError
 from .timing import Timing
 from .transport import LONGEST_ANSWER, Attempt
 
@@ -45,10 +45,6 @@ NONCE_REFUSED = 409
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 #: A `Date` has whole seconds, so clocks that differ by less may well be the same.
 CLOCK_TOLERANCE_MS = 1500
-
-#: One 429 that asks for a day must not hold back the cancels of all who share the limit: its window
-#: is a minute.
-LONGEST_COOL_DOWN_SECONDS = 60.0
 
 #: Before any of these is raised, no byte of the request has left this machine.
 NEVER_SENT = (
@@ -559,8 +555,8 @@ class Sender:
         """Tell all who share the limit to wait as long as this call does."""
         if self.policy.limit_share is not None:
             seconds = max(error.retry_after or 0.0, pause or self.policy.backoff_seconds)
-            seconds = min(seconds, LONGEST_COOL_DOWN_SECONDS)
-            until_ms = self.timing.now_ms() + round(seconds * 1000)
+            wait_ms = min(seconds * 1000, LONGEST_COOL_DOWN_MS)
+            until_ms = self.timing.now_ms() + round(wait_ms)
             self.lane.shared.cool_down(call.operation.rate_limit.group, until_ms)
 
     def _set_clock(self, error: ClockMismatchError) -> Generator[Step, Any, None]:

@@ -5,13 +5,13 @@ file. Processes of one machine share a folder, machines share a Redis server.
 """
 
 import contextlib
+import copy
 import hashlib
 import logging
 import os
 import sqlite3
 import struct
 import tempfile
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -23,6 +23,9 @@ from pyrate_limiter.abstracts import AbstractBucket
 
 from bitopro_auth import Credentials, system_clock_ms
 from bitopro_client.types import RateLimit
+
+from .forks import ForkSafeLock
+from .timing import Timing
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,9 +43,14 @@ REDIS_SCHEMES = ("redis://", "rediss://")
 WINDOW_SLACK_MS = 1000
 #: How far nonces may run ahead of the clock: a fraction of any window an exchange may check.
 LARGEST_DRIFT_MS = 5000
+#: A 429 that asks for a day must not hold back the cancels of all who share the limit: the limit's
+#: window is a minute.
+LONGEST_COOL_DOWN_MS = 60_000
 #: How long a shared store that failed is left alone.
 STORE_PAUSE_MS = 2000
 LEAK_EVERY = 64
+#: How often a file's lock is tried for: some 0.2 seconds.
+LOCK_TRIES = 200
 
 
 class SharedStoreError(Exception):
@@ -72,9 +80,6 @@ class Limits(Protocol):
     def cool_down(self, group: str, until_ms: int) -> None:
         """Admit nothing of this group until then."""
 
-    def after_fork_in_child(self) -> None:
-        """Go on though a thread that the child does not have may be in the middle of asking."""
-
 
 class Turns(Protocol):
     """The key's nonces, and whose request may leave."""
@@ -90,9 +95,6 @@ class Turns(Protocol):
 
     def rewind(self) -> None:
         """Forget the nonces that were refused: the clock has been set back."""
-
-    def after_fork_in_child(self) -> None:
-        """Go on though a thread that the child does not have may be in the middle of asking."""
 
 
 def store_of(where: str | None) -> str | None:
@@ -124,19 +126,18 @@ class MemoryLimits:
     """Limits counted by pyrate-limiter, for the threads and tasks of this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._buckets: dict[tuple[str, int], AbstractBucket] = {}
+        self._lock = ForkSafeLock()
+        self._buckets: dict[str, AbstractBucket] = {}
         self._cooling: dict[str, int] = {}
         self._admitted = 0
         self._latest_ms = 0
+        self._process = os.getpid()
 
     def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
         """See `Limits.admit`."""
         with self._exclusive():
-            if now_ms < self._latest_ms - WINDOW_SLACK_MS:
-                # The clock was set back: what was counted would stand in the future for long.
-                self._buckets.clear()
-                self._cooling.clear()
+            if now_ms < self._latest_ms - WINDOW_SLACK_MS or not self._latest_ms:
+                self._forget_after(now_ms + WINDOW_SLACK_MS)
             self._latest_ms = now_ms
             wait_ms = self._cooling_until_ms(limit.group) - now_ms
             if wait_ms > 0:
@@ -149,12 +150,6 @@ class MemoryLimits:
                 return 0
             return max(1, cast("int", bucket.waiting(item)))
 
-    def after_fork_in_child(self) -> None:
-        """See `Limits.after_fork_in_child`."""
-        if self._lock.locked():
-            self._lock = threading.Lock()
-            self._buckets.clear()
-
     def cool_down(self, group: str, until_ms: int) -> None:
         """See `Limits.cool_down`."""
         with self._exclusive():
@@ -163,14 +158,26 @@ class MemoryLimits:
     def _exclusive(self) -> AbstractContextManager[Any]:
         return self._lock
 
+    def _forget_after(self, moment_ms: int) -> None:  # noqa: ARG002 - all that memory holds is of now
+        """Forget what was counted later than now: the clock was set back since."""
+        self._buckets.clear()
+        self._cooling.clear()
+
     def _cooling_until_ms(self, group: str) -> int:
         return self._cooling.get(group, 0)
 
     def _bucket(self, limit: RateLimit, requests: int) -> AbstractBucket:
-        found = self._buckets.get((limit.group, requests))
-        if found is None:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            # A copy has a lock of its own: the parent's may be held by a thread that is not here.
+            self._buckets = {name: copy.copy(each) for name, each in self._buckets.items()}
+        found = self._buckets.get(limit.group)
+        if found is None or found.rates[0].limit != requests:
             rate = Rate(requests, limit.period_seconds * 1000 + WINDOW_SLACK_MS)
-            found = self._buckets[limit.group, requests] = self._new_bucket(limit.group, rate)
+            if found is None:
+                found = self._buckets[limit.group] = self._new_bucket(limit.group, rate)
+            # Clients with unequal shares count together, each against its own.
+            found.rates = [rate]
         return found
 
     def _new_bucket(self, group: str, rate: Rate) -> AbstractBucket:  # noqa: ARG002
@@ -188,7 +195,6 @@ class FileLimits(MemoryLimits):
         super().__init__()
         self._file = file
         self._connection: sqlite3.Connection | None = None
-        self._process = 0
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -218,6 +224,17 @@ class FileLimits(MemoryLimits):
                 "CREATE TABLE IF NOT EXISTS cooling (name TEXT PRIMARY KEY, until_ms INTEGER)"
             )
         return self._connection
+
+    def _forget_after(self, moment_ms: int) -> None:
+        connection = self._open()
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'requests_%'"
+        )
+        for (table,) in tables.fetchall():
+            connection.execute(f"DELETE FROM '{table}' WHERE item_timestamp > ?", (moment_ms,))  # noqa: S608
+        connection.execute(
+            "DELETE FROM cooling WHERE until_ms > ?", (moment_ms + LONGEST_COOL_DOWN_MS,)
+        )
 
     def _new_bucket(self, group: str, rate: Rate) -> AbstractBucket:
         connection = self._open()
@@ -276,6 +293,11 @@ class RedisLimits(MemoryLimits):
             self._buckets.clear()
             raise
 
+    def _forget_after(self, moment_ms: int) -> None:
+        super()._forget_after(moment_ms)
+        for key in self._redis.scan_iter(f"{self._prefix}:requests:*"):
+            self._redis.zremrangebyscore(key, moment_ms, "+inf")
+
     def _new_bucket(self, group: str, rate: Rate) -> AbstractBucket:
         bucket = RedisBucket.init([rate], self._redis, f"{self._prefix}:requests:{group}")
         return cast("AbstractBucket", bucket)
@@ -307,13 +329,12 @@ class MemoryTurns:
         """See `Turns.release`."""
         if processed:
             self.processed = max(self.processed, nonce)
+            # Also after a rewind in the meantime: it was accepted all the same.
+            self.last = max(self.last, nonce)
 
     def rewind(self) -> None:
         """See `Turns.rewind`."""
         self.last = self.processed
-
-    def after_fork_in_child(self) -> None:
-        """See `Turns.after_fork_in_child`; `Shared.share_with_children` has replaced these."""
 
 
 class FileTurns:
@@ -329,7 +350,8 @@ class FileTurns:
     def __init__(self, file: Path | None = None, *, last: int = 0, processed: int = 0) -> None:
         if fcntl is None:
             raise SharedStoreError("sharing through a file needs POSIX locks")
-        self._lock = threading.Lock()
+        self._sleep = Timing().sleep
+        self._lock = ForkSafeLock()
         if file is None:
             self._descriptor, name = tempfile.mkstemp()
             Path(name).unlink()
@@ -342,11 +364,22 @@ class FileTurns:
     def _exclusive(self) -> Iterator[None]:
         # The file's lock keeps processes apart, not threads.
         with self._lock:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            self._lock_file()
             try:
                 yield
             finally:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def _lock_file(self) -> None:
+        for patience in range(LOCK_TRIES):
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                # It is held for microseconds, unless its holder was stopped just then.
+                self._sleep(0 if patience < LOCK_TRIES // 10 else 0.001)
+            else:
+                return
+        raise SharedStoreError("another process holds the lock of the nonces' file")
 
     def _read(self) -> tuple[int, int, int, int]:
         data = os.pread(self._descriptor, self._STATE.size, 0)
@@ -375,17 +408,13 @@ class FileTurns:
         with self._exclusive():
             last, was_processed, until, by = self._read()
             now_processed = max(was_processed, nonce) if processed else was_processed
-            self._write(last, now_processed, 0 if by == nonce else until, by)
+            self._write(max(last, now_processed), now_processed, 0 if by == nonce else until, by)
 
     def rewind(self) -> None:
         """See `Turns.rewind`."""
         with self._exclusive():
             _, processed, until, by = self._read()
             self._write(processed, processed, until, by)
-
-    def after_fork_in_child(self) -> None:
-        """See `Turns.after_fork_in_child`; the file's lock is the parent's and stays there."""
-        self._lock = threading.Lock()
 
 
 class RedisTurns:
@@ -413,10 +442,13 @@ class RedisTurns:
         return {nonce, 0, 0}
     """
     _RELEASE = """
-        local state = redis.call('HMGET', KEYS[1], 'by', 'processed')
+        local state = redis.call('HMGET', KEYS[1], 'by', 'processed', 'last')
         if state[1] == ARGV[1] then redis.call('HSET', KEYS[1], 'until', '0') end
         if ARGV[2] == '1' and tonumber(ARGV[1]) > (tonumber(state[2]) or 0) then
             redis.call('HSET', KEYS[1], 'processed', ARGV[1])
+            if tonumber(ARGV[1]) > (tonumber(state[3]) or 0) then
+                redis.call('HSET', KEYS[1], 'last', ARGV[1])
+            end
         end
         return 1
     """
@@ -445,9 +477,6 @@ class RedisTurns:
     def rewind(self) -> None:
         """See `Turns.rewind`."""
         self._rewind(keys=[self._key], args=[])
-
-    def after_fork_in_child(self) -> None:
-        """See `Turns.after_fork_in_child`; the client gives each process its own connections."""
 
 
 class Shared:
@@ -489,11 +518,6 @@ class Shared:
         if isinstance(self._turns, MemoryTurns) and fcntl is not None:
             self._turns = FileTurns(last=self._turns.last, processed=self._turns.processed)
 
-    def after_fork_in_child(self) -> None:
-        """Go on though a thread that the child does not have may be in the middle of asking."""
-        self._limits.after_fork_in_child()
-        self._turns.after_fork_in_child()
-
 
 class GuardedShared(Shared):
     """The limits and turns of one key in a store that may fail.
@@ -513,15 +537,9 @@ class GuardedShared(Shared):
         self.is_remote = is_remote
         self._local_limits, self._local_turns = MemoryLimits(), MemoryTurns()
         self._fall_back = fall_back
-        self._asking = threading.Lock()
+        self._asking = ForkSafeLock()
         self._paused_until_ms = 0
         self._last = 0
-
-    def after_fork_in_child(self) -> None:
-        """See `Shared.after_fork_in_child`."""
-        super().after_fork_in_child()
-        self._local_limits.after_fork_in_child()
-        self._asking = threading.Lock()
 
     def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
         """Count one request, or return the milliseconds to wait before asking again."""

@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import ssl
-import threading
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -20,6 +19,8 @@ import h11
 import httpcore
 import httpx
 from attrs import define, field
+
+from .forks import ForkSafeLock
 
 LONGEST_ANSWER = 2**20
 UNANSWERED = "the server closed the connection without an answer"
@@ -235,7 +236,7 @@ class _Idle(Generic[C]):
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._stacks: dict[str, list[C]] = {}
         self._closed = False
         self._process = os.getpid()

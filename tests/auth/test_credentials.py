@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import traceback
 from collections.abc import Callable
 
 import attrs
@@ -72,3 +73,17 @@ def test_they_cannot_be_serialised(dump: Callable[[Credentials], object]) -> Non
     with pytest.raises(TypeError) as caught:
         dump(Credentials.from_env(ENVIRONMENT))
     assert "CANARY" not in str(caught.value)
+
+
+def test_a_malformed_one_is_not_in_the_tracebacks_locals() -> None:
+    with pytest.raises(CredentialsError) as caught:
+        Credentials("key\n", "CANARY-secret", "CANARY@example.com")
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    shown = [
+        f"{value!r}"
+        for frame in frames
+        if frame.f_code.co_filename != __file__
+        for value in frame.f_locals.values()
+    ]
+    assert shown
+    assert "CANARY" not in "".join(shown)

@@ -1,7 +1,9 @@
 """`connect()`: what it takes, what it refuses, and what it sets."""
 
 import math
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -85,6 +87,38 @@ def test_a_base_url_that_is_fine(base_url: str) -> None:
 def test_a_timeout_is_finite_and_above_zero(timeout: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="timeout must be"):
         connect(CREDENTIALS, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "shared", ["", "unix:///run/redis.sock", "http://x", 7, "redis://:p/w@h:x"]
+)
+def test_a_store_that_is_none_is_refused_and_not_quoted(shared: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="shared must") as caught:
+        connect(CREDENTIALS, shared=shared)
+    assert "p/w" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_folder_may_be_a_path(tmp_path: Path) -> None:
+    assert connect(CREDENTIALS, shared=tmp_path / "new")
+
+
+def test_an_empty_base_url_is_not_the_exchange() -> None:
+    with pytest.raises(InvalidArgumentError, match="base_url must be"):
+        connect(CREDENTIALS, base_url="")
+
+
+def test_an_httpx_client_that_calls_would_not_go_through_is_refused() -> None:
+    client = connect(CREDENTIALS)
+    with pytest.raises(TypeError, match="base_url"):
+        client.set_httpx_client(httpx.Client())
+    with pytest.raises(TypeError, match="base_url"):
+        client.set_async_httpx_client(httpx.AsyncClient())
+
+
+def test_a_company_may_bring_its_own_authority() -> None:
+    context = ssl.create_default_context()
+    assert connect(CREDENTIALS, tls=context)._tls() is context
 
 
 def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:

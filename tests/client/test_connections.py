@@ -85,3 +85,28 @@ def test_memory_stays_flat(bitopro_sandbox: Sandbox) -> None:
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert after - before < 100_000
+
+
+def test_a_loop_closed_with_a_waiting_task_spoils_nobody_elses_cancel(
+    bitopro_sandbox: Sandbox, make_client: Callable[..., OrdersClient]
+) -> None:
+    bitopro_sandbox.faults.add(faults.delay(before_ms=300), method="DELETE")
+    cancelled: list[str] = []
+    with make_client() as client:
+
+        def cancel() -> None:
+            answer = cancel_order.sync("BTC_TWD", "2959906694", client=client)
+            cancelled.append(answer.order_id)
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        loop = asyncio.new_event_loop()
+        waiting = get_order.asyncio("BTC_TWD", "2959906695", client=client)
+        task = loop.create_task(waiting)
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # it is what is tested
+        loop.run_until_complete(asyncio.sleep(0.05))
+        loop.close()
+        thread.join()
+        assert cancelled == ["2959906694"]
+        assert get_order.sync("BTC_TWD", "2959906695", client=client).id == "2959906695"
+        waiting.close()

@@ -1,6 +1,9 @@
 """Bad input never leaves: an empty or dotted id would cancel every order of the pair."""
 
 import asyncio
+import copy
+import enum
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from bitopro_client import Client
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.errors import InvalidArgument
+from bitopro_client.types import UNSET
 from bitopro_orders import InvalidArgumentError, NotSentError, OrdersClient
 from bitopro_sandbox import Sandbox
 
@@ -87,6 +91,33 @@ def test_the_generated_client_alone_refuses_too(bitopro_sandbox: Sandbox, order_
     errors = run_all(Client(bitopro_sandbox.base_url), "BTC_TWD", order_id)
     assert [type(error) for error in errors] == [InvalidArgument] * 4
     assert len(bitopro_sandbox.journal) == 0
+
+
+class Sly(str):
+    """Is an id, and prints as something else."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ""
+
+
+class Pair(str, enum.Enum):  # noqa: UP042 - prints as Pair.BTC, unlike a StrEnum
+    BTC = "BTC_TWD"
+
+
+@pytest.mark.parametrize(("pair", "order_id"), [(Pair.BTC, "2959906694"), ("BTC_TWD", Sly("1"))])
+def test_what_is_checked_is_what_is_sent(pair: str, order_id: str) -> None:
+    call = cancel_order.call(pair, order_id)
+    plain = str.__str__(order_id)
+    assert call.request_kwargs()["url"] == f"/orders/BTC_TWD/{plain}"
+    assert call.arguments == {"pair": "BTC_TWD", "orderId": plain}
+    assert {type(value) for value in call.arguments.values()} == {str}
+
+
+def test_unset_is_one_also_after_a_copy() -> None:
+    assert pickle.loads(pickle.dumps(UNSET)) is UNSET
+    assert copy.deepcopy(UNSET) is UNSET
 
 
 NEAR_IDS = st.one_of(
