@@ -248,7 +248,9 @@ stores = client._sender.lane.shared
 held, done = threading.Event(), threading.Event()
 
 def be_in_the_middle():
-    with stores._limits._exclusive():
+    limits = stores._limits
+    (bucket,) = limits._buckets.values()
+    with limits._exclusive(), getattr(bucket, "_lock", None) or bucket.lock:
         held.set()
         done.wait()
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,7 +32,14 @@ from bitopro_orders import (
     SendingPolicy,
     connect,
 )
-from bitopro_orders.sharing import FileTurns, RedisTurns, Turns
+from bitopro_orders.sharing import (
+    FileLimits,
+    FileTurns,
+    GuardedShared,
+    MemoryLimits,
+    RedisTurns,
+    Turns,
+)
 from bitopro_sandbox import Sandbox, Settings, faults, serve
 from tests.policy.scripted import CREDENTIALS, ORDER_ID, PAIR
 from tests.support import ROOT, credentials_of
@@ -39,6 +47,7 @@ from tests.support import ROOT, credentials_of
 BIG = 100_000
 EXCHANGE = Settings(requests_per_minute=BIG, general_requests_per_minute=BIG, second_cancel=200)
 PROCESSES = 4
+CANCELS = cancel_order.OPERATION.rate_limit
 
 
 class RedisServer:
@@ -387,7 +396,22 @@ def test_limits_that_cannot_be_read_do_not_hold_a_cancel_back(
     assert any("shared store failed" in record.getMessage() for record in caplog.records)
 
 
-# The turns by themselves
+# The limits and the turns by themselves
+
+
+def test_a_new_file_of_limits_is_shared_from_the_first_request_on(tmp_path: Path) -> None:
+    barrier = threading.Barrier(4)
+
+    def admit(folder: Path) -> int:
+        limits, now_ms = FileLimits(folder / "limits.sqlite"), time.time_ns() // 1_000_000
+        barrier.wait(10)
+        return limits.admit(CANCELS, 3 / 900, now_ms)
+
+    for number in range(100):
+        (folder := tmp_path / str(number)).mkdir()
+        with ThreadPoolExecutor(4) as pool:
+            waits = list(pool.map(admit, [folder] * 4))
+        assert sum(wait_ms == 0 for wait_ms in waits) == 3
 
 
 @pytest.fixture
@@ -430,6 +454,15 @@ def test_nonces_go_on_after_the_floor_and_up_to_the_cap(new_turns: Callable[[], 
     early = turns.take(now_ms - 2000, 0, 0)
     assert (early.nonce, early.wait_ms, early.is_early) == (0, 1003, True)
     assert new_turns().take(now_ms, 0, 0).nonce == now_ms + 4003
+
+
+def test_nonces_go_on_where_a_store_that_fails_has_been(tmp_path: Path) -> None:
+    turns, now_ms = FileTurns(tmp_path / "turns"), 1_800_000_000_000
+    shared = GuardedShared(MemoryLimits(), turns, is_remote=False, fall_back=True)
+    found = [shared.take(now_ms, 0).nonce for _ in range(3)]
+    turns.close()
+    found += [shared.take(now_ms, 0).nonce for _ in range(3)]
+    assert found == list(range(now_ms, now_ms + 6))
 
 
 def test_refused_nonces_are_forgotten_and_used_ones_are_not(

@@ -155,6 +155,7 @@ def test_an_idle_connection_that_the_server_closes_is_not_used_again(
     def serve(peer: Peer, _: int) -> None:
         peer.read()
         peer.send(answer(headers="Connection: close\r\n" if polite else ""))
+        time.sleep(0.02)
 
     with serving(serve) as server:
         caller = new_caller(server.base_url)
