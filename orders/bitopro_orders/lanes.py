@@ -48,11 +48,19 @@ class _Waiting:
         return self._loop is None or not self._loop.is_closed()
 
     def wake(self) -> None:
-        if self._loop is None:
+        """Let it look whether its turn has come."""
+        if self._loop is None or self._loop is _running_loop():
             self._wake()
         else:
             with contextlib.suppress(RuntimeError):  # closed just now
                 self._loop.call_soon_threadsafe(self._wake)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Lane:

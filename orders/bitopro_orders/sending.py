@@ -397,15 +397,14 @@ class Sender:
         except InvalidArgument as error:
             raise self._about(call, 0, InvalidArgumentError(str(error))) from error
         kwargs["url"] = route.base_url + kwargs["url"]
+        kwargs["headers"] = {**route.headers, **kwargs.get("headers", {})}
         while True:
-            yield from self._admit(call, deadline, sent)
+            if not self._is_admitted(call):
+                yield from self._admit(call, deadline, sent)
             attempt = Attempt(deadline, self.timing.monotonic, route.phase_seconds)
             started = self.timing.monotonic()
-            request = httpx.Request(
-                **{**kwargs, "headers": {**route.headers, **kwargs.get("headers", {})}},
-                cookies=route.cookies,
-                extensions={"attempt": attempt},
-            )
+            extensions = {"attempt": attempt}
+            request = httpx.Request(**kwargs, cookies=route.cookies, extensions=extensions)
             answer = yield from self._exchange(call, request, attempt, sent)
             if attempt.sent is not False:
                 sent, tally.sent = sent + 1, tally.sent + 1
@@ -435,6 +434,16 @@ class Sender:
             yield Ask(news)
         except SharedStoreError as error:
             logger.warning("%s", error)
+
+    def _is_admitted(self, call: Call[Any]) -> bool:
+        """Ask a limit that is at hand once; this is all there is to it for most calls."""
+        shared, share = self.lane.shared, self.policy.limit_share
+        if share is None or shared.is_remote:
+            return share is None
+        try:
+            return not shared.admit(call.operation.rate_limit, share, self.timing.now_ms())
+        except SharedStoreError:
+            return False
 
     def _admit(self, call: Call[T], deadline: float, sent: int) -> Generator[Step, Any, None]:
         """Wait until the limit lets one more request through."""

@@ -214,15 +214,23 @@ class FileLimits(MemoryLimits):
         if self._connection is None or self._process != os.getpid():
             self._buckets.clear()
             self._process = os.getpid()
-            self._connection = sqlite3.connect(
+            self._connection = None
+            connection = sqlite3.connect(
                 self._file, timeout=1.0, isolation_level=None, check_same_thread=False
             )
-            weakref.finalize(self, self._connection.close)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=OFF")  # a lost count harms nobody
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS cooling (name TEXT PRIMARY KEY, until_ms INTEGER)"
-            )
+            try:
+                # Of processes that start together one does this, and SQLite lets none wait for it.
+                with contextlib.suppress(sqlite3.OperationalError):
+                    connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=OFF")  # a lost count harms nobody
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS cooling (name TEXT PRIMARY KEY, until_ms INTEGER)"
+                )
+            except BaseException:
+                connection.close()
+                raise
+            weakref.finalize(self, connection.close)
+            self._connection = connection
         return self._connection
 
     def _forget_after(self, moment_ms: int) -> None:
