@@ -1,7 +1,6 @@
 """What an answer says beyond its model: pure readings of status, headers and error body."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 
@@ -18,6 +17,8 @@ from .errors import (
 )
 
 LONGEST_MESSAGE = 300
+#: What asks for more than a year has not understood the header.
+LONGEST_WAIT_SECONDS = 366 * 86400
 
 REFUSALS: Mapping[int, type[RejectedError]] = {
     400: BadRequestError,
@@ -89,7 +90,7 @@ def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None
             return None
         since_ms = _date_ms(headers.get("Date", ""))
         return max(0.0, (until_ms - (now_ms if since_ms is None else since_ms)) / 1000)
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return seconds if 0 <= seconds <= LONGEST_WAIT_SECONDS else None
 
 
 def _date_ms(text: str) -> int | None:

@@ -33,7 +33,7 @@ from .errors import (
 from .failures import Failure, Outcome, Retry
 from .forks import ForkSafeLock
 from .lanes import Lane, LaneTimeoutError
-from .sharing import LONGEST_COOL_DOWN_MS, SharedStoreError
+from .sharing import SharedStoreError
 from .timing import Timing
 from .transport import LONGEST_ANSWER, Attempt
 
@@ -564,8 +564,7 @@ class Sender:
         """Tell all who share the limit to wait as long as this call does."""
         if self.policy.limit_share is not None:
             seconds = max(error.retry_after or 0.0, pause or self.policy.backoff_seconds)
-            wait_ms = min(seconds * 1000, LONGEST_COOL_DOWN_MS)
-            until_ms = self.timing.now_ms() + round(wait_ms)
+            until_ms = self.timing.now_ms() + round(seconds * 1000)
             self.lane.shared.cool_down(call.operation.rate_limit.group, until_ms)
 
     def _set_clock(self, error: ClockMismatchError) -> Generator[Step, Any, None]:

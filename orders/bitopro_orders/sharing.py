@@ -43,9 +43,6 @@ REDIS_SCHEMES = ("redis://", "rediss://")
 WINDOW_SLACK_MS = 1000
 #: How far nonces may run ahead of the clock: a fraction of any window an exchange may check.
 LARGEST_DRIFT_MS = 5000
-#: A 429 that asks for a day must not hold back the cancels of all who share the limit: the limit's
-#: window is a minute.
-LONGEST_COOL_DOWN_MS = 60_000
 #: How long a shared store that failed is left alone.
 STORE_PAUSE_MS = 2000
 LEAK_EVERY = 64
@@ -136,8 +133,9 @@ class MemoryLimits:
     def admit(self, limit: RateLimit, share: float, now_ms: int) -> int:
         """See `Limits.admit`."""
         with self._exclusive():
-            if now_ms < self._latest_ms - WINDOW_SLACK_MS or not self._latest_ms:
-                self._forget_after(now_ms + WINDOW_SLACK_MS)
+            was_set_back = now_ms < self._latest_ms - WINDOW_SLACK_MS
+            if was_set_back or not self._latest_ms:
+                self._forget_after(now_ms + WINDOW_SLACK_MS, and_cooling=was_set_back)
             self._latest_ms = now_ms
             wait_ms = self._cooling_until_ms(limit.group) - now_ms
             if wait_ms > 0:
@@ -158,10 +156,11 @@ class MemoryLimits:
     def _exclusive(self) -> AbstractContextManager[Any]:
         return self._lock
 
-    def _forget_after(self, moment_ms: int) -> None:  # noqa: ARG002 - all that memory holds is of now
-        """Forget what was counted later than now: the clock was set back since."""
+    def _forget_after(self, moment_ms: int, *, and_cooling: bool) -> None:  # noqa: ARG002
+        """Forget what was counted later than that: the clock was set back since."""
         self._buckets.clear()
-        self._cooling.clear()
+        if and_cooling:
+            self._cooling.clear()
 
     def _cooling_until_ms(self, group: str) -> int:
         return self._cooling.get(group, 0)
@@ -233,16 +232,15 @@ class FileLimits(MemoryLimits):
             self._connection = connection
         return self._connection
 
-    def _forget_after(self, moment_ms: int) -> None:
+    def _forget_after(self, moment_ms: int, *, and_cooling: bool) -> None:
         connection = self._open()
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'requests_%'"
         )
         for (table,) in tables.fetchall():
             connection.execute(f"DELETE FROM '{table}' WHERE item_timestamp > ?", (moment_ms,))  # noqa: S608
-        connection.execute(
-            "DELETE FROM cooling WHERE until_ms > ?", (moment_ms + LONGEST_COOL_DOWN_MS,)
-        )
+        if and_cooling:
+            connection.execute("DELETE FROM cooling")
 
     def _new_bucket(self, group: str, rate: Rate) -> AbstractBucket:
         connection = self._open()
@@ -301,8 +299,8 @@ class RedisLimits(MemoryLimits):
             self._buckets.clear()
             raise
 
-    def _forget_after(self, moment_ms: int) -> None:
-        super()._forget_after(moment_ms)
+    def _forget_after(self, moment_ms: int, *, and_cooling: bool) -> None:
+        super()._forget_after(moment_ms, and_cooling=and_cooling)
         for key in self._redis.scan_iter(f"{self._prefix}:requests:*"):
             self._redis.zremrangebyscore(key, moment_ms, "+inf")
 

@@ -250,6 +250,8 @@ NOW = format_datetime(datetime(2026, 1, 1, tzinfo=UTC), usegmt=True)
         ("Retry-After: -1\r\n", None),
         ("Retry-After: nan\r\n", None),
         ("Retry-After: inf\r\n", None),
+        ("Retry-After: 1e308\r\n", None),
+        ("Retry-After: 86400\r\n", 86400),
     ],
 )
 def test_retry_after_in_both_its_forms(

@@ -31,6 +31,7 @@ from bitopro_orders import (
     RateLimitedError,
     SendingPolicy,
     connect,
+    sharing,
 )
 from bitopro_orders.sharing import (
     FileLimits,
@@ -266,8 +267,13 @@ def _first(sandbox: Sandbox, shared: str) -> None:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_a_redis_that_is_down_or_hangs_holds_no_cancel_back(
-    redis_server: RedisServer, caplog: pytest.LogCaptureFixture, way: str
+    redis_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sharing, "STORE_PAUSE_MS", 500)
+
     async def cancel_async(client: OrdersClient) -> float:
         started = time.monotonic()
         await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
@@ -285,7 +291,7 @@ def test_a_redis_that_is_down_or_hangs_holds_no_cancel_back(
             assert one(client) < 1
             redis_server.signal(signal.SIGCONT)
             redis_server.kill()
-            time.sleep(2.1)  # after which it is asked again
+            time.sleep(0.6)  # after which it is asked again
             assert one(client) < 1
             warnings = [r for r in caplog.records if "shared store failed" in r.getMessage()]
             assert {record.levelno for record in warnings} == {logging.WARNING}
@@ -314,7 +320,10 @@ def test_sixteen_threads_do_not_queue_up_at_a_redis_that_hangs(redis_server: Red
         assert time.monotonic() - started < 2
 
 
-def test_a_redis_that_was_started_anew_is_shared_again(redis_server: RedisServer) -> None:
+def test_a_redis_that_was_started_anew_is_shared_again(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "STORE_PAUSE_MS", 500)
     settings = Settings(requests_per_minute=5, second_cancel=200)
     with serve(settings) as sandbox:
         policy = {"limit_share": 5 / 900, "deadline_seconds": 1}
@@ -323,9 +332,9 @@ def test_a_redis_that_was_started_anew_is_shared_again(redis_server: RedisServer
             redis_server.kill()
             cancel(client)
             redis_server.start()
-            time.sleep(2.1)
+            time.sleep(0.6)
             cancel(client)
-            time.sleep(2.1)
+            time.sleep(0.6)
             cancel(client)
             with Redis(port=redis_server.port) as redis:
                 assert any(b":requests:" in key for key in redis.keys("*"))

@@ -76,6 +76,17 @@ def test_a_clock_set_back_frees_what_was_counted_later(where: str, tmp_path: Pat
     assert make().admit(LIMIT, 1.0, NOW_MS - 3_600_000) == 0
 
 
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_a_cool_down_is_never_shortened(where: str, tmp_path: Path) -> None:
+    file = tmp_path / "limits.sqlite"
+    limits: Limits = MemoryLimits() if where == "memory" else FileLimits(file)
+    limits.cool_down(LIMIT.group, NOW_MS + 86_400_000)
+    limits.cool_down(LIMIT.group, NOW_MS + 1000)
+    others: Limits = limits if where == "memory" else FileLimits(file)
+    assert others.admit(LIMIT, 1.0, NOW_MS) == 86_400_000
+    assert others.admit(LIMIT, 1.0, NOW_MS + 86_400_000) == 0
+
+
 def test_unequal_shares_of_a_limit_count_together() -> None:
     limits = MemoryLimits()
     whole = sum(limits.admit(LIMIT, 1.0, NOW_MS) == 0 for _ in range(LIMIT.requests // 2))
