@@ -20,12 +20,15 @@ from bitopro_client.types import RateLimit
 
 from .sharing import Shared, Turn, key_of, open_shared, store_of
 from .timing import Timing
+from .transport import Attempt
 
 #: How often another process is asked whether it is done.
 POLL_SECONDS = 0.002
 #: After a 409 nothing overlaps for a while, except after this long without an answer.
 CAREFUL_SECONDS = 60.0
 CAREFUL_HOLD_SECONDS = 1.0
+#: How long a turn may take to connect before the spacing counts: TCP and TLS are three round trips.
+CONNECT_SECONDS = 0.25
 
 
 class LaneTimeoutError(Exception):
@@ -80,7 +83,7 @@ class Lane:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
-        self._flying: dict[int, float] = {}
+        self._flying: dict[int, tuple[float, Attempt]] = {}
         self._careful_until = 0.0
 
     def before_fork(self) -> None:
@@ -125,52 +128,52 @@ class Lane:
         with self._lock:
             self._careful_until = self._timing.monotonic() + CAREFUL_SECONDS
 
-    def take(self, limit: RateLimit, in_flight: int, deadline: float) -> int:
+    def take(self, limit: RateLimit, in_flight: int, attempt: Attempt) -> int:
         """Wait for the turn and return its nonce.
 
         Args:
             limit: The limit whose spacing ends the wait for an answer.
             in_flight: How many requests may be under way at once.
-            deadline: When to give up, on the monotonic clock, in seconds.
+            attempt: Whose turn it is; it knows its deadline, and will know when it left.
 
         Raises:
             LaneTimeoutError: If the deadline passes first, or is known to.
         """
         hold = limit.period_seconds / limit.requests
-        if nonce := self._pass(hold, in_flight):
+        if nonce := self._pass(hold, in_flight, attempt):
             return nonce
         event = threading.Event()
         me = self._join(_Waiting(event.set))
         try:
             while True:
-                turn = self._try(me, hold, in_flight)
+                turn = self._try(me, hold, in_flight, attempt)
                 if turn.nonce:
                     return turn.nonce
-                event.wait(self._pause(turn, deadline))
+                event.wait(self._pause(turn, attempt.deadline))
                 event.clear()
         except BaseException:
             self._leave(me)
             raise
 
-    async def take_async(self, limit: RateLimit, in_flight: int, deadline: float) -> int:
+    async def take_async(self, limit: RateLimit, in_flight: int, attempt: Attempt) -> int:
         """Wait for the turn and return its nonce; see `take`."""
         hold = limit.period_seconds / limit.requests
         remote = self.shared.is_remote
-        if not remote and (nonce := self._pass(hold, in_flight)):
+        if not remote and (nonce := self._pass(hold, in_flight, attempt)):
             return nonce
         event = asyncio.Event()
         me = self._join(_Waiting(event.set, asyncio.get_running_loop()))
         try:
             while True:
                 turn = (
-                    await self._try_elsewhere(me, hold, in_flight)
+                    await self._try_elsewhere(me, hold, in_flight, attempt)
                     if remote
-                    else self._try(me, hold, in_flight)
+                    else self._try(me, hold, in_flight, attempt)
                 )
                 if turn.nonce:
                     return turn.nonce
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause(turn, deadline)):
+                    async with asyncio.timeout(self._pause(turn, attempt.deadline)):
                         await event.wait()
                 event.clear()
         except BaseException:
@@ -236,21 +239,21 @@ class Lane:
         if head is not None:
             head.wake()
 
-    def _pass(self, hold: float, in_flight: int) -> int:
+    def _pass(self, hold: float, in_flight: int, attempt: Attempt) -> int:
         """Take a turn at once if nobody waits; 0 if somebody does."""
         with self._lock:
             if self._head() or self._wait(hold, in_flight):
                 return 0
-            return self._fly(hold, in_flight).nonce
+            return self._fly(hold, in_flight, attempt).nonce
 
-    def _try(self, me: _Waiting, hold: float, in_flight: int) -> Turn:
+    def _try(self, me: _Waiting, hold: float, in_flight: int, attempt: Attempt) -> Turn:
         """Take the turn if it is mine, or say how long to wait; 0 is until woken."""
         with self._lock:
             if self._head() is not me:
                 return Turn(0, 0)
             if wait := self._wait(hold, in_flight):
                 return Turn(0, max(1, round(wait * 1000)))
-            turn = self._fly(hold, in_flight)
+            turn = self._fly(hold, in_flight, attempt)
             if turn.nonce:
                 self._queue.popleft()
             head = self._head()
@@ -258,9 +261,11 @@ class Lane:
             head.wake()
         return turn
 
-    async def _try_elsewhere(self, me: _Waiting, hold: float, in_flight: int) -> Turn:
+    async def _try_elsewhere(
+        self, me: _Waiting, hold: float, in_flight: int, attempt: Attempt
+    ) -> Turn:
         """Try in a thread; a turn that comes when the task is gone is given back."""
-        trial = asyncio.ensure_future(asyncio.to_thread(self._try, me, hold, in_flight))
+        trial = asyncio.ensure_future(asyncio.to_thread(self._try, me, hold, in_flight, attempt))
 
         def give_back(done: asyncio.Future[Turn]) -> None:
             if not done.cancelled() and done.exception() is None and done.result().nonce:
@@ -279,16 +284,20 @@ class Lane:
         now = self._timing.monotonic()
         if now < self._careful_until:
             in_flight, hold = 1, max(hold, CAREFUL_HOLD_SECONDS)
-        until = sorted(left_at + hold for left_at in self._flying.values())
+        # What has not left yet holds the next one back: its connection may still be opening.
+        until = sorted(
+            (min(now, taken_at + CONNECT_SECONDS) if each.left_at is None else each.left_at) + hold
+            for taken_at, each in self._flying.values()
+        )
         late = sum(moment <= now for moment in until)
         return 0.0 if len(until) - late < in_flight else until[late] - now
 
-    def _fly(self, hold: float, in_flight: int) -> Turn:
+    def _fly(self, hold: float, in_flight: int, attempt: Attempt) -> Turn:
         careful = self._timing.monotonic() < self._careful_until
-        held_ms = round(hold * 1000) if in_flight == 1 or careful else 0
+        held_ms = round((CONNECT_SECONDS + hold) * 1000) if in_flight == 1 or careful else 0
         turn = self.shared.take(self.now_ms(), held_ms)
         if turn.nonce:
-            self._flying[turn.nonce] = self._timing.monotonic()
+            self._flying[turn.nonce] = (self._timing.monotonic(), attempt)
         return turn
 
 

@@ -29,6 +29,7 @@ from .errors import (
     NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
+    RejectedError,
 )
 from .failures import Failure, Outcome, Retry
 from .forks import ForkSafeLock
@@ -41,7 +42,6 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BitoProError)
 logger = logging.getLogger("bitopro_orders")
 
-NONCE_REFUSED = 409
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 #: A `Date` has whole seconds, so clocks that differ by less may well be the same.
 CLOCK_TOLERANCE_MS = 1500
@@ -274,16 +274,16 @@ class TakeTurn:
     lane: Lane
     call: Call[Any]
     in_flight: int
-    deadline: float
+    attempt: Attempt
 
     def run(self, channel: Channel) -> int:  # noqa: ARG002 - the lane has its own clocks
         """Wait in this thread; return the nonce."""
-        return self.lane.take(self.call.operation.rate_limit, self.in_flight, self.deadline)
+        return self.lane.take(self.call.operation.rate_limit, self.in_flight, self.attempt)
 
     async def run_async(self, channel: Channel) -> int:  # noqa: ARG002 - the lane has its own
         """Wait in this task; return the nonce."""
         limit = self.call.operation.rate_limit
-        return await self.lane.take_async(limit, self.in_flight, self.deadline)
+        return await self.lane.take_async(limit, self.in_flight, self.attempt)
 
 
 @define
@@ -398,14 +398,19 @@ class Sender:
             raise self._about(call, 0, InvalidArgumentError(str(error))) from error
         kwargs["url"] = route.base_url + kwargs["url"]
         kwargs["headers"] = {**route.headers, **kwargs.get("headers", {})}
+        refused: RejectedError | None = None
         while True:
-            if not self._is_admitted(call):
-                yield from self._admit(call, deadline, sent)
             attempt = Attempt(deadline, self.timing.monotonic, route.phase_seconds)
             started = self.timing.monotonic()
             extensions = {"attempt": attempt}
             request = httpx.Request(**kwargs, cookies=route.cookies, extensions=extensions)
-            answer = yield from self._exchange(call, request, attempt, sent)
+            try:
+                if not self._is_admitted(call):
+                    yield from self._admit(call, deadline, sent)
+                answer = yield from self._exchange(call, request, attempt, sent)
+            except NotSentError as error:
+                # What left before and was refused is the better news.
+                raise refused or error from None
             if attempt.sent is not False:
                 sent, tally.sent = sent + 1, tally.sent + 1
             result, failure = self._judge(call, answer, attempt, request)
@@ -418,13 +423,18 @@ class Sender:
                 refusal.sent_ms = attempt.sent_ms
             if failure is failures.NONCE and fresh < self.policy.fresh_nonces:
                 fresh += 1
+                refused = cast("ClockMismatchError", refusal)
                 yield from self._set_clock(cast("ClockMismatchError", refusal))
                 continue
+            if isinstance(refusal, RejectedError):
+                refused = refusal
             tries += 1
             pause = self._pause(call, failure, refusal, tries)
             if isinstance(refusal, RateLimitedError):
                 yield from self._tell(partial(self._cool_down, call, refusal, pause))
             if pause is None or self.timing.monotonic() + pause >= deadline:
+                if isinstance(refusal, NotSentError) and refused is not None:
+                    raise refused
                 raise refusal from _without_request(answer)
             yield Wait(pause)
 
@@ -466,7 +476,7 @@ class Sender:
     ) -> Generator[Step, Any, Answer | BaseException]:
         """Take a turn, sign, send once; return the answer or what came in its place."""
         try:
-            nonce = yield TakeTurn(self.lane, call, self.policy.in_flight, attempt.deadline)
+            nonce = yield TakeTurn(self.lane, call, self.policy.in_flight, attempt)
         except (LaneTimeoutError, SharedStoreError) as error:
             reason = str(error)
         else:
@@ -482,9 +492,11 @@ class Sender:
             attempt.sent, answer = False, error
         except BaseException as error:  # noqa: BLE001 - whatever it is, the turn ends first
             answer = error
-        refused = isinstance(answer, Answer) and answer.status == NONCE_REFUSED
-        processed = attempt.sent is not False and not refused
-        release = partial(self.lane.release, nonce, processed=processed)
+        # Only a definite answer says that the nonce was used; a lost one may have been refused.
+        used = (
+            isinstance(answer, Answer) and answer.status not in {408, 409} and answer.status < 500
+        )
+        release = partial(self.lane.release, nonce, processed=used)
         try:
             if self.lane.shared.is_remote and not _is_interruption(answer):
                 yield Ask(release)
@@ -497,7 +509,7 @@ class Sender:
             answer = error
         if not _is_interruption(answer):
             return answer
-        unsettled = processed and call.operation.method != "GET"
+        unsettled = attempt.sent is not False and call.operation.method != "GET"
         if unsettled and isinstance(answer, asyncio.CancelledError):
             return answer
         raise cast("BaseException", answer).with_traceback(None)

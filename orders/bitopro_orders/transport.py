@@ -39,6 +39,7 @@ class Attempt:
         phase_seconds: How long connecting, writing and each reading may take.
         sent: Whether a byte has left; None if the transport does not say.
         sent_ms: When it was handed to the transport, in milliseconds since the epoch.
+        left_at: When the first byte left, on the monotonic clock, in seconds.
     """
 
     deadline: float
@@ -46,6 +47,11 @@ class Attempt:
     phase_seconds: float
     sent: bool | None = None
     sent_ms: int = 0
+    left_at: float | None = None
+
+    def leave(self) -> None:
+        """Note that from now on a byte may have left."""
+        self.sent, self.left_at = True, self.monotonic()
 
     def seconds_left(self) -> float:
         """Return how long the next phase may take.
@@ -358,7 +364,7 @@ class _Pool:
         wire = connection.socket
         outgoing = next(steps)
         wire.settimeout(attempt.seconds_left())
-        attempt.sent = True
+        attempt.leave()
         wire.sendall(outgoing)
         try:
             while True:
@@ -424,7 +430,7 @@ class _AsyncPool:
     ) -> httpcore.Response:
         now = asyncio.get_running_loop().time
         outgoing = next(steps)
-        attempt.sent = True
+        attempt.leave()
         connection.writer.write(outgoing)
         await connection.writer.drain()
         try:

@@ -19,6 +19,7 @@ from bitopro_client.types import RateLimit
 from bitopro_orders import AttemptRecord, NotSentError, OrdersClient, SendingPolicy, Timing, connect
 from bitopro_orders.lanes import Lane, LaneTimeoutError, lane_of
 from bitopro_orders.sharing import MemoryLimits, MemoryTurns, Shared
+from bitopro_orders.transport import Attempt
 from bitopro_sandbox import Sandbox, Settings, faults, serve
 from tests.policy.scripted import CREDENTIALS, ORDER_ID, PAIR
 from tests.policy.servers import network
@@ -291,14 +292,15 @@ def test_a_child_forked_while_a_thread_counts_can_go_on(shared: bool, tmp_path: 
 # The lane by itself
 
 ONE_A_MINUTE = RateLimit("test", 1, 60, ("ip",))
+LIMIT = cancel_order.OPERATION.rate_limit
 
 
 def new_lane(timing: Timing | None = None) -> Lane:
     return Lane(Shared(MemoryLimits(), MemoryTurns()), timing or Timing())
 
 
-def soon(seconds: float = 5) -> float:
-    return time.monotonic() + seconds
+def soon(seconds: float = 5) -> Attempt:
+    return Attempt(time.monotonic() + seconds, time.monotonic, seconds)
 
 
 async def test_a_waiting_task_that_is_cancelled_frees_the_lane() -> None:
@@ -383,7 +385,7 @@ def test_the_nonces_of_a_clock_that_stands_still_end_at_the_cap() -> None:
     found = list[int]()
 
     def take() -> None:
-        found.append(lane.take(ONE_A_MINUTE, 1, 0.0005))
+        found.append(lane.take(ONE_A_MINUTE, 1, Attempt(0.0005, lambda: 0.0, 1)))
         lane.release(found[-1], processed=True)
 
     for _ in range(5001):
@@ -445,3 +447,23 @@ def test_a_client_of_many_short_clients_keeps_the_order() -> None:
         keep.close()
         assert statuses(sandbox) == [200] * 40
         assert increasing(nonces(sandbox))
+
+
+def test_a_request_whose_connection_still_opens_is_not_overtaken() -> None:
+    """The spacing counts from when a request leaves, not from when its turn came."""
+    lane = new_lane()
+    opening = soon()
+    first = lane.take(LIMIT, 1, opening)
+    threading.Timer(0.12, opening.leave).start()
+    started = time.monotonic()
+    assert lane.take(LIMIT, 1, soon()) > first
+    spacing = LIMIT.period_seconds / LIMIT.requests
+    assert time.monotonic() - started >= 0.12 + spacing - 0.01
+
+
+def test_a_connection_that_never_opens_holds_nobody_for_long() -> None:
+    lane = new_lane()
+    first = lane.take(LIMIT, 1, soon())
+    started = time.monotonic()
+    assert lane.take(LIMIT, 1, soon()) > first
+    assert 0.25 <= time.monotonic() - started < 1

@@ -203,6 +203,9 @@ class Policy(RuleBasedStateMachine):
             assert self.unsettled
             return
         error = expected(kinds[-1], method)
+        if error is NotSentError and (refused := [k for k in kinds if k in {"nonce", "rate"}]):
+            # What left before and was refused is told, not that the last one did not leave.
+            error = expected(refused[-1], method)
         assert raised is None if error is None else isinstance(raised, error), (kinds, raised)
         if error is not None:
             self._check_end(method, kinds, seen, ended, deadline, dice)
