@@ -309,13 +309,12 @@ class RedisLimits(MemoryLimits):
         return cast("AbstractBucket", bucket)
 
     def _cooling_until_ms(self, group: str) -> int:
-        return int(cast("bytes | None", self._redis.get(f"{self._prefix}:cooling:{group}")) or 0)
+        return int(self._redis.zscore(f"{self._prefix}:cooling", group) or 0)
 
     def cool_down(self, group: str, until_ms: int) -> None:
         """See `Limits.cool_down`."""
-        key = f"{self._prefix}:cooling:{group}"
-        if until_ms > self._cooling_until_ms(group):
-            self._redis.set(key, until_ms, pxat=until_ms)
+        # gt: of several that are told at once, the longest counts.
+        self._redis.zadd(f"{self._prefix}:cooling", {group: until_ms}, gt=True)
 
 
 class MemoryTurns:

@@ -279,7 +279,9 @@ def check(sandbox: Sandbox, results: dict[str, Result], attempts_known: bool = T
     assert {entry.method for entry in sandbox.journal} <= {"GET", "DELETE"}
     triples = Counter(entry.triple_fingerprint for entry in sandbox.journal)
     assert None not in triples
-    assert max(triples.values()) == 1
+    assert all(count == 1 for count in triples.values())
+    # On a busy machine the time may be over before anything leaves: that must be said, too.
+    assert triples or all(isinstance(each, NotSentError) for each in results.values())
 
 
 def run(seed: int, arm: Arm, confirm: Confirm) -> dict[str, Result]:
