@@ -421,13 +421,12 @@ class Sender:
             refusal = self._about(call, sent, result)
             if isinstance(refusal, OutcomeUnknownError):
                 refusal.sent_ms = attempt.sent_ms
-            if failure is failures.NONCE and fresh < self.policy.fresh_nonces:
-                fresh += 1
-                refused = cast("ClockMismatchError", refusal)
-                yield from self._set_clock(cast("ClockMismatchError", refusal))
-                continue
             if isinstance(refusal, RejectedError):
                 refused = refusal
+            if failure is failures.NONCE and fresh < self.policy.fresh_nonces:
+                fresh += 1
+                yield from self._set_clock(cast("ClockMismatchError", refusal))
+                continue
             tries += 1
             pause = self._pause(call, failure, refusal, tries)
             if isinstance(refusal, RateLimitedError):
