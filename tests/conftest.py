@@ -1,7 +1,6 @@
 """Fixtures of all the tests. Everything runs against this machine, most of it the sandbox."""
 
 import asyncio
-import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -9,7 +8,7 @@ import pytest
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
-from bitopro_orders import OrdersClient, connect, lanes
+from bitopro_orders import OrdersClient, connect, throttle
 from bitopro_sandbox import Sandbox
 from tests.support import credentials_of
 
@@ -26,9 +25,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _lanes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what a test learns of a key's clock and nonces from the next test."""
-    monkeypatch.setattr(lanes, "_lanes", weakref.WeakValueDictionary())
+def _throttles_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a test learns of a key's limits, clock and nonces from the next test."""
+    monkeypatch.setattr(throttle, "_throttles", {})
+    monkeypatch.setattr(throttle, "_shared_stores", {})
 
 
 class Canceller(Protocol):

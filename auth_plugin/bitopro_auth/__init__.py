@@ -6,7 +6,7 @@ Every request that httpx puts on the wire gets its own nonce and signature. This
 nothing of the exchange's endpoints.
 """
 
-from .auth import DEFAULT_HOSTS, BitoProAuth, UnsignableRequestError
+from .auth import DEFAULT_HOSTS, BitoProAuth, Signer, UnsignableRequestError
 from .credentials import Credentials, CredentialsError, base_url_from_env
 from .nonce import NonceSource, system_clock_ms
 
@@ -16,6 +16,7 @@ __all__ = [
     "Credentials",
     "CredentialsError",
     "NonceSource",
+    "Signer",
     "UnsignableRequestError",
     "base_url_from_env",
     "system_clock_ms",

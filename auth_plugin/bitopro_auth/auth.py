@@ -16,13 +16,54 @@ class UnsignableRequestError(Exception):
     """The request was not signed and not sent: wrong host, scheme, method or body."""
 
 
-class BitoProAuth(httpx.Auth):
-    """Signs each request that goes on the wire, sync or async, with a nonce of its own.
+class Signer:
+    """Signs requests to some hosts and no others, whatever sends them.
 
     Args:
         credentials: The account's credentials.
         hosts: The host names to sign for. The signature covers neither method nor path, so
             whoever receives it could use it elsewhere.
+    """
+
+    def __init__(self, credentials: Credentials, hosts: Collection[str] = DEFAULT_HOSTS) -> None:
+        self._credentials = credentials
+        self._hosts = frozenset(hosts)
+
+    def check(self, method: str, scheme: str, host: str, body: bytes) -> None:
+        """Raise unless the request may be signed.
+
+        Raises:
+            UnsignableRequestError: It must not be sent.
+        """
+        if host not in self._hosts:
+            raise UnsignableRequestError(f"{host} is not among the hosts to sign for")
+        if scheme != "https" and not is_loopback(host):
+            raise UnsignableRequestError("only https is signed, and http to this machine itself")
+        if method not in {"GET", "DELETE"} and not (method in {"POST", "PUT"} and body):
+            raise UnsignableRequestError(f"a {method} without a body has nothing to sign")
+
+    def headers(self, method: str, body: bytes, nonce: int) -> dict[str, str]:
+        """Return the three headers of a request that was checked.
+
+        Args:
+            method: GET and DELETE sign the account and the nonce, others their body.
+            body: The body as it is sent.
+            nonce: Milliseconds since the epoch.
+        """
+        return signed_headers(
+            identity_json(self._credentials.identity, nonce)
+            if method in {"GET", "DELETE"}
+            else body,
+            self._credentials,
+        )
+
+
+class BitoProAuth(httpx.Auth):
+    """Signs each request that goes on the wire, sync or async, with a nonce of its own.
+
+    Args:
+        credentials: The account's credentials.
+        hosts: The host names to sign for, see `Signer`.
         nonce: Returns the next nonce, in milliseconds since the epoch.
     """
 
@@ -35,8 +76,7 @@ class BitoProAuth(httpx.Auth):
         hosts: Collection[str] = DEFAULT_HOSTS,
         nonce: Callable[[], int] | None = None,
     ) -> None:
-        self._credentials = credentials
-        self._hosts = frozenset(hosts)
+        self._signer = Signer(credentials, hosts)
         self._nonce = nonce or NonceSource()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -45,22 +85,11 @@ class BitoProAuth(httpx.Auth):
         Raises:
             UnsignableRequestError: If the request must not be signed; it is not sent.
         """
-        self._check_destination(request.url)
-        request.headers.update(signed_headers(self._signed_json(request), self._credentials))
+        url = request.url
+        self._signer.check(request.method, url.scheme, url.host, request.content)
+        nonce = self._nonce() if request.method in {"GET", "DELETE"} else 0
+        request.headers.update(self._signer.headers(request.method, request.content, nonce))
         yield request
-
-    def _check_destination(self, url: httpx.URL) -> None:
-        if url.host not in self._hosts:
-            raise UnsignableRequestError(f"{url.host} is not among the hosts to sign for")
-        if url.scheme != "https" and not is_loopback(url.host):
-            raise UnsignableRequestError("only https is signed, and http to this machine itself")
-
-    def _signed_json(self, request: httpx.Request) -> bytes:
-        if request.method in {"GET", "DELETE"}:
-            return identity_json(self._credentials.identity, self._nonce())
-        if request.method in {"POST", "PUT"} and request.content:
-            return request.content
-        raise UnsignableRequestError(f"a {request.method} without a body has nothing to sign")
 
 
 def is_loopback(host: str) -> bool:

@@ -32,7 +32,7 @@ from .outcomes import (
     resolve,
     resolve_async,
 )
-from .sending import AttemptRecord, SendingPolicy
+from .policy import AttemptRecord, SendingPolicy
 from .timing import Timing
 
 if TYPE_CHECKING:

@@ -1,8 +1,12 @@
 """What an answer says beyond its model: pure readings of status, headers and error body."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+
+from bitopro_auth.credentials import Secret
 
 from .errors import (
     AuthenticationError,
@@ -17,6 +21,8 @@ from .errors import (
 )
 
 LONGEST_MESSAGE = 300
+#: What a message quotes of a secret is masked from so many characters on.
+LEAST_PREFIX = 8
 #: What asks for more than a year has not understood the header.
 LONGEST_WAIT_SECONDS = 366 * 86400
 
@@ -30,7 +36,12 @@ REFUSALS: Mapping[int, type[RejectedError]] = {
 
 
 def error_of(
-    status: int, content: bytes, headers: Mapping[str, str], *, now_ms: int, secrets: Iterable[str]
+    status: int,
+    content: bytes,
+    headers: Mapping[str, str],
+    *,
+    now_ms: int,
+    secrets: Iterable[Secret],
 ) -> BitoProError:
     """Return the error that an answer without success stands for.
 
@@ -56,7 +67,7 @@ def error_of(
     return REFUSALS.get(status, RejectedError)(status, message)
 
 
-def exchange_message(content: bytes, secrets: Iterable[str] = ()) -> str:
+def exchange_message(content: bytes, secrets: Iterable[Secret] = ()) -> str:
     """Return the text of `{"error": "<text>"}`, in one line, masked; empty for any other body."""
     try:
         message = json.loads(content)["error"]
@@ -65,14 +76,24 @@ def exchange_message(content: bytes, secrets: Iterable[str] = ()) -> str:
     if not isinstance(message, str):
         return ""
     for secret in secrets:
-        message = message.replace(secret, "***")
+        message = _masked(message, secret)
     return " ".join(message.split())[:LONGEST_MESSAGE]
+
+
+def _masked(text: str, secret: Secret) -> str:
+    """Return the text without the secret, whatever part of its beginning is quoted."""
+    at = text.find(secret.reveal()[:LEAST_PREFIX])
+    while at >= 0:
+        quoted = len(os.path.commonprefix([text[at:], secret.reveal()]))
+        text = f"{text[:at]}***{text[at + quoted :]}"
+        at = text.find(secret.reveal()[:LEAST_PREFIX], at + 3)
+    return text
 
 
 def clock_difference_ms(headers: Mapping[str, str], now_ms: int) -> int | None:
     """Return `now_ms` minus the answer's `Date`, in milliseconds; None without a usable one."""
-    date_ms = _date_ms(headers.get("Date", ""))
-    return None if date_ms is None else now_ms - date_ms
+    date = date_ms(headers.get("Date", ""))
+    return None if date is None else now_ms - date
 
 
 def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None:
@@ -85,16 +106,19 @@ def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None
     try:
         seconds = float(value)
     except ValueError:
-        until_ms = _date_ms(value)
+        until_ms = date_ms(value)
         if until_ms is None:
             return None
-        since_ms = _date_ms(headers.get("Date", ""))
-        return max(0.0, (until_ms - (now_ms if since_ms is None else since_ms)) / 1000)
+        since_ms = date_ms(headers.get("Date", ""))
+        seconds = max(0.0, (until_ms - (now_ms if since_ms is None else since_ms)) / 1000)
     return seconds if 0 <= seconds <= LONGEST_WAIT_SECONDS else None
 
 
-def _date_ms(text: str) -> int | None:
+def date_ms(text: str) -> int | None:
+    """Return a header's date in milliseconds since the epoch; None if it is none."""
     try:
-        return round(parsedate_to_datetime(text).timestamp() * 1000)
+        moment = parsedate_to_datetime(text)
+        # "-0000" and a missing zone are UTC as well (RFC 5322, 3.3), not this machine's zone.
+        return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
     except (ValueError, OverflowError):
         return None

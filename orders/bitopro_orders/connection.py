@@ -5,8 +5,9 @@ import ssl
 from collections.abc import Callable, Generator
 from typing import Any, NoReturn, Self, TypeVar
 
+import certifi
 import httpx
-from attrs import define, field
+from attrs import define, evolve, field
 
 from bitopro_auth import Credentials, CredentialsError, base_url_from_env
 from bitopro_auth.auth import is_loopback
@@ -14,25 +15,16 @@ from bitopro_client import Client
 from bitopro_client.client import DEFAULT_BASE_URL
 from bitopro_client.types import Call, Response
 
-from .errors import InvalidArgumentError, NotSentError
-from .forks import ForkSafeLock
-from .lanes import LaneTimeoutError, lane_of
-from .sending import (
-    HEADERS,
-    AttemptRecord,
-    Channel,
-    Route,
-    Sender,
-    SendingPolicy,
-    Step,
-    Tally,
-    drive,
-    drive_async,
-    require_seconds,
-)
-from .sharing import SharedStoreError
+from .errors import InvalidArgumentError
+from .message import HEADERS, Route
+from .policy import AttemptRecord, SendingPolicy, require_seconds
+from .sending import Sender
+from .steps import Step, TaskChannel, ThreadChannel, drive, drive_async
+from .throttle import Key, StoreError, throttle_of
 from .timing import Timing
-from .transport import AsyncTransport, Transport
+from .transport import Tally
+from .transport.tasks import Tasks
+from .transport.threads import Threads
 
 T = TypeVar("T")
 
@@ -44,6 +36,7 @@ def connect(
     timeout: float = 10.0,
     policy: SendingPolicy | None = None,
     shared: str | os.PathLike[str] | None = None,
+    egress: str = "",
     tls: ssl.SSLContext | None = None,
     on_attempt: Callable[[AttemptRecord], object] | None = None,
     timing: Timing | None = None,
@@ -65,6 +58,9 @@ def connect(
         shared: Who else uses the key: None if only this process does; a folder that the processes
             of this machine share; or the `redis://` URL that several machines share (extra
             `redis`). It keeps the limit and the order of the nonces for all of them.
+        egress: A name for the public address that requests leave from: the exchange counts its
+            limits by address too. By default all who share a store count as one address; give
+            each its name where machines that share a store have addresses of their own.
         tls: What verifies the server; by default the certificates that certifi brings. A company's
             own authority is a reason to give one.
         on_attempt: Called with an `AttemptRecord` after each attempt, for metrics.
@@ -78,25 +74,51 @@ def connect(
         base_url = base_url_from_env() or DEFAULT_BASE_URL
     url = _checked_base_url(base_url)
     require_seconds("timeout", timeout)
+    if not isinstance(egress, str):
+        raise InvalidArgumentError("egress must be text, such as office-1")
     policy, timing = policy or SendingPolicy(), timing or Timing()
     credentials = given_or_from_env(credentials)
     try:
         origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        fall_back = policy.local_if_shared_fails
-        where = None if shared is None else os.fspath(shared)
-        lane = lane_of(credentials, where, origin, timing, fall_back=fall_back)
-    except SharedStoreError as error:
+        throttle = throttle_of(origin, None if shared is None else os.fspath(shared), timing)
+    except StoreError as error:
         raise InvalidArgumentError(f"shared must name a usable store: {error}") from None
     except (TypeError, ValueError):
         # Not quoted: the URL may hold a password.
         raise InvalidArgumentError("shared must be a folder or a redis:// URL") from None
+    context = _Context(tls)
+    sender = Sender(
+        credentials,
+        frozenset({url.host}),
+        throttle,
+        Key.of(credentials, egress),
+        policy,
+        timing,
+        on_attempt,
+    )
     return OrdersClient(
         base_url=str(url).rstrip("/"),
         headers=dict(HEADERS),
         timeout=httpx.Timeout(timeout),
         verify_ssl=True if tls is None else tls,
-        sender=Sender(credentials, frozenset({url.host}), lane, policy, timing, on_attempt),
+        sender=sender,
+        threads=ThreadChannel(timing, Threads(context, timing.monotonic)),
+        tasks=TaskChannel(timing, Tasks(context, timing.monotonic)),
     )
+
+
+class _Context:
+    """The one TLS context of a client, made when it is needed: it reads all the certificates."""
+
+    def __init__(self, given: ssl.SSLContext | None) -> None:
+        self._context = given
+
+    def __call__(self) -> ssl.SSLContext:
+        if self._context is None:
+            # Not `create_default_context`: it writes down the keys if SSLKEYLOGFILE says so.
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._context.load_verify_locations(certifi.where())
+        return self._context
 
 
 def given_or_from_env(credentials: Credentials | None) -> Credentials:
@@ -132,10 +154,9 @@ class OrdersClient(Client):
     """
 
     _sender: Sender = field(kw_only=True, alias="sender")
-    _opening: ForkSafeLock = field(factory=ForkSafeLock, init=False, repr=False)
-    _context: ssl.SSLContext | None = field(default=None, init=False, repr=False)
-    _transport: Transport | None = field(default=None, init=False, repr=False)
-    _async_transport: AsyncTransport | None = field(default=None, init=False, repr=False)
+    _threads: ThreadChannel = field(kw_only=True, alias="threads", repr=False)
+    _tasks: TaskChannel = field(kw_only=True, alias="tasks", repr=False)
+    _route: Route | None = field(default=None, init=False, repr=False)
 
     def send(self, call: Call[T]) -> Response[T]:
         """Send one call by the policy and return its answer.
@@ -150,44 +171,46 @@ class OrdersClient(Client):
         return await self.run_async(self.steps(call))
 
     def steps(
-        self, call: Call[T], *, seconds: float | None = None, tally: Tally | None = None
+        self,
+        call: Call[T],
+        *,
+        seconds: float | None = None,
+        tally: Tally | None = None,
+        answer_share: float = 1.0,
     ) -> Generator[Step, Any, Response[T]]:
         """Return the steps of a call, for `run` and `run_async`.
 
         Args:
             call: The operation with its arguments.
-            seconds: How long it may take, if that is less than the policy's deadline.
+            seconds: How long it may take; by default the policy's deadline.
             tally: Counts the requests that leave this machine.
+            answer_share: Which part of the time that is left when a request leaves may be spent
+                on waiting for its answer.
         """
-        phase = self._timeout.read if self._timeout else None
-        route = Route(
-            base_url=self._base_url,
-            headers=self._headers,
-            cookies=self._cookies or None,
-            phase_seconds=phase or float("inf"),
-        )
-        limit = self._sender.policy.deadline_seconds
-        allowed = limit if seconds is None else min(limit, seconds)
-        return self._sender.steps(call, route, allowed, tally or Tally())
+        allowed = self._sender.policy.deadline_seconds if seconds is None else seconds
+        tally = Tally() if tally is None else tally
+        return self._sender.steps(call, self._routed(), allowed, tally, answer_share)
+
+    def _routed(self) -> Route:
+        if self._route is None:
+            phase = self._timeout.read if self._timeout else None
+            self._route = Route.of(
+                self._base_url, self._headers, self._cookies, phase or float("inf")
+            )
+        return self._route
 
     def run(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this thread."""
-        return drive(steps, Channel(self._sender.timing, transport=self._threads()))
+        return drive(steps, self._threads)
 
     async def run_async(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this task."""
-        channel = Channel(self._sender.timing, async_transport=self._tasks())
-        return await drive_async(steps, channel)
+        return await drive_async(steps, self._tasks)
 
     def close(self) -> None:
-        """Close all connections; the next call opens new ones."""
-        transport, self._transport = self._transport, None
-        async_transport, self._async_transport = self._async_transport, None
-        self._client = self._async_client = None
-        if transport is not None:
-            transport.close()
-        if async_transport is not None:
-            async_transport.close_now()
+        """Close all connections, also of copies of this client; the next call opens new ones."""
+        self._threads.transport.close()
+        self._tasks.transport.close()
 
     def __enter__(self) -> Self:
         """Return the client; leaving closes its connections."""
@@ -216,73 +239,49 @@ class OrdersClient(Client):
         """Whose key signs."""
         return self._sender.credentials
 
-    def next_nonce(self) -> int:
-        """Return a nonce of the client's key, in milliseconds since the epoch.
+    async def handshake_nonce(self, seconds: float) -> int:
+        """Return a nonce for the handshake of a stream, in milliseconds, when its turn has come.
 
         Raises:
-            NotSentError: If there is none: the nonces are ahead of the clock, or the shared store
-                does not answer.
+            NotSentError: If that takes longer.
         """
-        try:
-            return self._sender.lane.next_nonce()
-        except (LaneTimeoutError, SharedStoreError) as error:
-            raise NotSentError(str(error)) from None
+        return await self.run_async(self._sender.handshake(self._routed(), seconds))
+
+    def with_headers(self, headers: dict[str, str]) -> Self:
+        """Return a client with these headers too; it shares the connections."""
+        return evolve(self, headers={**self._headers, **headers})
+
+    def with_cookies(self, cookies: dict[str, str]) -> Self:
+        """Return a client with these cookies too; it shares the connections."""
+        return evolve(self, cookies={**self._cookies, **cookies})
+
+    def with_timeout(self, timeout: httpx.Timeout | float) -> Self:
+        """Return a client with another timeout for each phase; it shares the connections."""
+        if not isinstance(timeout, httpx.Timeout):
+            require_seconds("timeout", timeout)
+        return evolve(self, timeout=httpx.Timeout(timeout))
+
+    def get_httpx_client(self) -> NoReturn:
+        """Refuse: requests of its own would be neither counted nor in the order of nonces."""
+        raise TypeError(_NO_HTTPX)
+
+    def get_async_httpx_client(self) -> NoReturn:
+        """Refuse: requests of its own would be neither counted nor in the order of nonces."""
+        raise TypeError(_NO_HTTPX)
 
     def set_httpx_client(self, client: httpx.Client) -> NoReturn:  # noqa: ARG002
         """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
-        raise TypeError("calls of connect() have connections of their own; use base_url in tests")
+        raise TypeError(_NO_HTTPX)
 
     def set_async_httpx_client(
         self,
         async_client: httpx.AsyncClient,  # noqa: ARG002
     ) -> NoReturn:
         """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
-        raise TypeError("calls of connect() have connections of their own; use base_url in tests")
+        raise TypeError(_NO_HTTPX)
 
-    def _tls(self) -> ssl.SSLContext:
-        """Return the one TLS context; it loads no certificates where there is no TLS."""
-        if isinstance(self._verify_ssl, ssl.SSLContext):
-            return self._verify_ssl
-        if self._context is None:
-            encrypted = self._base_url.startswith("https:")
-            self._context = (
-                httpx.create_ssl_context(trust_env=False)
-                if encrypted
-                else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            )
-        return self._context
 
-    def _threads(self) -> Transport:
-        if (transport := self._transport) is None:
-            # Sixteen threads that start at once still share one pool and one TLS context.
-            with self._opening:
-                if (transport := self._transport) is None:
-                    transport = Transport(self._tls(), self.timing.monotonic)
-                    self._transport = transport
-        return transport
-
-    def _tasks(self) -> AsyncTransport:
-        if (transport := self._async_transport) is None:
-            with self._opening:
-                if (transport := self._async_transport) is None:
-                    transport = AsyncTransport(self._tls(), self.timing.monotonic)
-                    self._async_transport = transport
-        return transport
-
-    def _httpx_settings(self) -> dict[str, Any]:
-        auth = self._sender.auth(self.next_nonce)
-        return {**super()._httpx_settings(), "auth": auth, "trust_env": False}
-
-    def get_httpx_client(self) -> httpx.Client:
-        """Return an httpx.Client on the same connections: signed, but without the policy."""
-        if self._client is None:
-            settings = {**self._httpx_settings(), "transport": self._threads()}
-            self._client = httpx.Client(**settings)
-        return self._client
-
-    def get_async_httpx_client(self) -> httpx.AsyncClient:
-        """Return an httpx.AsyncClient on the same connections: signed, but without the policy."""
-        if self._async_client is None:
-            settings = {**self._httpx_settings(), "transport": self._tasks()}
-            self._async_client = httpx.AsyncClient(**settings)
-        return self._async_client
+_NO_HTTPX = (
+    "a client of connect() counts its requests and keeps their nonces in order, so it has no "
+    "httpx client: describe the operation in the spec, or use bitopro_client.Client with BitoProAuth"
+)

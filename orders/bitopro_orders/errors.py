@@ -141,10 +141,12 @@ class OutcomeUnknownError(BitoProError):
         status: The HTTP status, if there was an answer.
         sent_ms: When the last attempt left, in milliseconds since the epoch; 0 if it is not known.
         last_seen: The order as it was last read, if it was; see `cancel_and_confirm`.
+        accepted: Whether the exchange had accepted a cancel before: then only its end is unknown.
     """
 
     sent_ms: int = 0
     last_seen: Order | None = None
+    accepted: bool = False
     advice = (
         "Find out with resolve(), or read the order, before doing anything else: it may be "
         "cancelled, filled or still open"

@@ -64,10 +64,16 @@ NO_CONNECTION = Failure(
     "no byte of the request left this machine",
 )
 NONCE = Failure(
-    "409",
+    "409 to what carries a nonce (GET, DELETE)",
     Outcome.REFUSED,
     Retry.FRESH_NONCE,
     "a refused call was not processed; either the clock is off or the nonce came out of order",
+)
+REPEATED = Failure(
+    "409 to what carries no nonce (POST, PUT)",
+    Outcome.UNKNOWN,
+    Retry.NO,
+    "its signed bytes are the same each time, so they may have been taken before",
 )
 RATE = Failure(
     "429",

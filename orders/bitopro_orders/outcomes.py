@@ -6,13 +6,14 @@ by reading until the order is final.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Generator
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
-from attrs import evolve, frozen
+from attrs import define, frozen
 
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.models import Order
@@ -31,8 +32,10 @@ from .errors import (
     RateLimitedError,
     RejectedError,
 )
-from .sending import Step, Tally, Wait, require_seconds
+from .policy import require_seconds
+from .steps import Step, Wait
 from .states import FINAL, LIVE, decimal_of, status_of, time_of
+from .transport import Tally
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -150,32 +153,55 @@ async def cancel_and_confirm_async(
         OutcomeUnknownError: See `cancel_and_confirm`; also in place of CancelledError, if the task
             is cancelled after a request left that may have worked.
     """
-    tally = Tally()
-    steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally)
+    tally, told = Tally(), _Told()
+    steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally, told)
     if history is None:
         return await client.run_async(steps)
     reading = asyncio.ensure_future(client.run_async(steps))
     telling = asyncio.ensure_future(history.final(pair, order_id))
-    told: CancelOutcome | None = None
+    telling.add_done_callback(_seen)
     try:
         await asyncio.wait({reading, telling}, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not telling.cancelled() and telling.exception() is None:
-            told = outcome_of(telling.result(), pair, order_id, tally, seen_by="stream")
-        if told is None:
+            told.outcome = outcome_of(telling.result(), pair, order_id, tally, seen_by="stream")
+        if told.outcome is None:
             await asyncio.wait({reading})
     except asyncio.CancelledError:
-        # If a request is out, the caller must learn that.
+        # If a request is out, the caller must learn that, also if it is cancelled again.
         reading.cancel()
-        await asyncio.wait({reading})
+        while not reading.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({reading})
         if reading.cancelled():
             raise
     finally:
-        # The order is final, or the caller has gone: a cancel still under way is only given up.
         telling.cancel()
+    if told.outcome is None:
+        return reading.result()
+    # The order is final. What has left is let in: given up, it would cost its connection.
+    if not tally.is_under_way:
         reading.cancel()
-        await asyncio.gather(telling, reading, return_exceptions=True)
-    # A request that was given up is counted by now.
-    return reading.result() if told is None else evolve(told, attempts=tally.sent)
+    reading.add_done_callback(_seen)
+    _let_in.add(reading)
+    reading.add_done_callback(_let_in.discard)
+    return told.outcome
+
+
+@define
+class _Told:
+    """What the stream has told, for who reads beside it."""
+
+    outcome: CancelOutcome | None = None
+
+
+#: Requests whose answers nobody needs any more; a loop holds its tasks only weakly.
+_let_in: set[asyncio.Future[CancelOutcome]] = set()
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that nobody asks for."""
+    if not future.cancelled():
+        future.exception()
 
 
 def resolve(
@@ -305,11 +331,12 @@ def _confirmation(
     timeout: float,
     is_all_strategy_canceled: bool | Unset,
     tally: Tally,
+    told: _Told | None = None,
 ) -> Generator[Step, Any, CancelOutcome]:
     reading = _Reading(client, pair, order_id, timeout)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
-    may_have_worked = False
+    may_have_worked = accepted = False
     refusals = 0
     refusal: RejectedError | None = None
     repeat_from = now()
@@ -321,11 +348,12 @@ def _confirmation(
             live = isinstance(order, Order) and status_of(order) in LIVE
             if order is None or (live and now() >= repeat_from):
                 sent_ms = client.timing.now_ms()
-                # The other half is for reading: a silent exchange must not take all the time.
-                seconds = max(0.001, reading.seconds_left() / 2)
                 try:
-                    yield from client.steps(call, seconds=seconds, tally=tally)
-                    may_have_worked = True
+                    # The other half is for reading: silence must not take all the time.
+                    yield from client.steps(
+                        call, seconds=reading.seconds_left(), tally=tally, answer_share=0.5
+                    )
+                    may_have_worked = accepted = True
                     repeat_from = now() + PATIENCE_SECONDS
                 except OutcomeUnknownError as error:
                     may_have_worked = True
@@ -341,6 +369,8 @@ def _confirmation(
                     # A limit or a clock says nothing of the order.
                     refusals += not isinstance(error, RateLimitedError | ClockMismatchError)
                     refusal = error
+            if told is not None and told.outcome is not None:
+                return told.outcome
             order = yield from reading.read()
             if isinstance(order, Order):
                 found = outcome_of(order, pair, order_id, tally, seen_by="reading")
@@ -361,7 +391,9 @@ def _confirmation(
         why = INTERRUPTED
     if isinstance(order, Order) and status_of(order) in LIVE and not may_have_worked and refusal:
         return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
-    raise reading.unknown(tally, sent_ms, why) from refusal
+    unknown = reading.unknown(tally, sent_ms, why)
+    unknown.accepted = accepted
+    raise unknown from refusal
 
 
 def _resolution(

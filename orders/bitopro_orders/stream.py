@@ -14,7 +14,7 @@ import copy
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Any, NoReturn, Self, cast
@@ -24,6 +24,7 @@ from attrs import Attribute, define, field
 
 from bitopro_auth import Credentials
 from bitopro_auth.auth import is_loopback
+from bitopro_auth.credentials import Secret
 from bitopro_auth.signing import identity_json, signed_headers
 from bitopro_client import Client
 from bitopro_client.api.orders import get_order
@@ -31,7 +32,7 @@ from bitopro_client.models import Order
 
 from .answers import error_of
 from .changes import Key, OrderChanges, key_of, read_message
-from .connection import OrdersClient, given_or_from_env
+from .connection import OrdersClient, connect, given_or_from_env
 from .errors import (
     BitoProError,
     ClockMismatchError,
@@ -40,12 +41,12 @@ from .errors import (
     RateLimitedError,
     RejectedError,
 )
-from .lanes import lane_of
 from .states import FINAL
 from .timing import Timing
 
 try:
-    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.client import connect as open_websocket
     from websockets.client import ClientProtocol
     from websockets.exceptions import ConnectionClosed, InvalidStatus
     from websockets.protocol import State
@@ -77,12 +78,14 @@ class _Connection(ClientConnection):
         self,
         protocol: ClientProtocol,
         *,
-        sign: Callable[[], dict[str, str]],
+        sign: Callable[[], Awaitable[dict[str, str]]],
+        identity: Secret,
         timing: Timing,
         **options: Any,  # noqa: ANN401 - passed through
     ) -> None:
         super().__init__(protocol, **options)
         self._sign = sign
+        self._identity = identity
         self._timing = timing
         self.heard_at = timing.monotonic()
 
@@ -94,7 +97,7 @@ class _Connection(ClientConnection):
                 follows no redirect.
             _LostError: If it is not answered for now.
         """
-        headers = self._sign()
+        headers = await self._sign()
         try:
             await super().handshake(headers)
         except InvalidStatus as error:
@@ -111,7 +114,7 @@ class _Connection(ClientConnection):
             bytes(answer.body or b""),
             {name.title(): value for name, value in answer.headers.raw_items()},
             now_ms=self._timing.now_ms(),
-            secrets=headers.values(),
+            secrets=[*map(Secret, headers.values()), self._identity],
         )
         if isinstance(meaning, RejectedError):
             return meaning
@@ -204,6 +207,7 @@ class OrderHistory:
     _max_waiting_orders: int = field(default=10_000, validator=_positive, kw_only=True)
     _timing: Timing = field(factory=Timing, kw_only=True)
 
+    _ours: OrdersClient | None = field(default=None, init=False)
     connected: bool = field(default=False, init=False)
     malformed: int = field(default=0, init=False)
     _changes: OrderChanges = field(factory=OrderChanges, init=False)
@@ -220,10 +224,10 @@ class OrderHistory:
         if self._credentials is None and ours is not None:
             self._credentials = ours.credentials
         self._credentials = given_or_from_env(self._credentials)
-        if self._nonce is None:
-            shared = ours is not None and ours.credentials == self._credentials
-            lane = lane_of(self._credentials, None, self._stream_url, self._timing)
-            self._nonce = ours.next_nonce if ours is not None and shared else lane.next_nonce
+        if self._nonce is None and (ours is None or ours.credentials != self._credentials):
+            # Never asked for an order: it knows the nonces of this process for this key.
+            ours = connect(self._credentials, timing=self._timing)
+        self._ours = ours
 
     async def __aenter__(self) -> Self:
         if self._task is not None or self._closed:
@@ -350,7 +354,7 @@ class OrderHistory:
         return self._timing.random() * min(most, self._longest_backoff_seconds)
 
     async def _open(self) -> _Connection:
-        connection = await connect(
+        connection = await open_websocket(
             self._stream_url + HISTORY_PATH,
             compression=None,
             proxy=None,
@@ -362,14 +366,22 @@ class OrderHistory:
             max_size=self._max_message_bytes,
             logger=_mute,
             create_connection=partial(  # type: ignore[arg-type] # a wrapper, as documented
-                _Connection, sign=self._sign, timing=self._timing
+                _Connection,
+                sign=self._sign,
+                identity=cast("Credentials", self._credentials).identity,
+                timing=self._timing,
             ),
         )
         return cast(_Connection, connection)
 
-    def _sign(self) -> dict[str, str]:
-        nonce = cast("Callable[[], int]", self._nonce)()
+    async def _sign(self) -> dict[str, str]:
         credentials = cast("Credentials", self._credentials)
+        if self._nonce is not None:
+            nonce = self._nonce()
+        else:
+            nonce = await cast("OrdersClient", self._ours).handshake_nonce(
+                self._connect_timeout_seconds
+            )
         return signed_headers(identity_json(credentials.identity, nonce), credentials)
 
     async def _follow(self, connection: _Connection, *, fill_gap: bool) -> NoReturn:

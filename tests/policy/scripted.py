@@ -8,17 +8,27 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Literal
 
-import httpx
 from attrs import Factory, define, field, frozen
 
 from bitopro_auth import Credentials
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.types import Call, Response
 from bitopro_orders import AttemptRecord, SendingPolicy, Timing
-from bitopro_orders.lanes import Lane
-from bitopro_orders.sending import Channel, Route, Sender, Tally, drive, drive_async
-from bitopro_orders.sharing import MemoryLimits, MemoryTurns, Shared
-from bitopro_orders.transport import Attempt
+from bitopro_orders.message import Route
+from bitopro_orders.sending import Sender
+from bitopro_orders.steps import TaskChannel, ThreadChannel, drive, drive_async
+from bitopro_orders.throttle import SECOND, Key, Throttle
+from bitopro_orders.throttle.memory import MemoryStore
+from bitopro_orders.transport import (
+    Answer,
+    Attempt,
+    BrokenError,
+    Headers,
+    NotConnectedError,
+    Origin,
+    SilenceError,
+    Tally,
+)
 from bitopro_sandbox.book import demo_book
 
 Way = Literal["sync", "async"]
@@ -99,8 +109,8 @@ class Break:
 
 
 Event = Reply | Break
-NO_CONNECTION = Break(lambda: httpx.ConnectError("refused"), sent=False)
-RESET = Break(lambda: httpx.ReadError("reset"), sent=True)
+NO_CONNECTION = Break(lambda: NotConnectedError("refused"), sent=False)
+RESET = Break(lambda: BrokenError("reset"), sent=True)
 SILENCE = Reply(seconds=3600.0)
 GARBLED = Reply(body=b"<html>")
 
@@ -116,7 +126,7 @@ class Seen:
 
 
 @define
-class ScriptedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class ScriptedTransport:
     """Plays the events in turn, the last one for ever, and keeps to deadlines as ours does.
 
     Attributes:
@@ -128,14 +138,27 @@ class ScriptedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     seen: list[Seen] = Factory(list)
     window_ms: int | None = None
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def take(self, origin: Origin) -> Origin:
+        return origin
+
+    def put(self, connection: Origin) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def connect(self, origin: Origin, attempt: Attempt) -> Any:
+        raise AssertionError("there is a connection")
+
+    def exchange(self, connection: Origin, data: bytes, attempt: Attempt) -> Answer:
         event = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        attempt: Attempt = request.extensions["attempt"]
         left = min(attempt.phase_seconds, attempt.deadline - self.world.seconds)
         if left <= 0:
-            event = Break(lambda: httpx.ConnectTimeout("too late"), sent=False, seconds=0)
-        attempt.sent = not isinstance(event, Break) or event.sent
-        headers = dict(request.headers)
+            event = Break(lambda: NotConnectedError("too late"), sent=False, seconds=0)
+        if not isinstance(event, Break) or event.sent:
+            attempt.leave()
+        head = data.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in head)}
         nonce = json.loads(base64.b64decode(headers["x-bitopro-payload"]))["nonce"]
         off_by_ms = abs(nonce - self.world.seconds * 1000)
         if self.window_ms and off_by_ms > self.window_ms and isinstance(event, Reply):
@@ -143,21 +166,31 @@ class ScriptedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self.seen.append(Seen(event, self.world.seconds, nonce, headers))
         if event.seconds > left:
             self.world.seconds += left
-            kind = httpx.ReadTimeout if attempt.sent else httpx.ConnectTimeout
-            raise kind("timed out")
+            raise (SilenceError if attempt.has_left else NotConnectedError)("timed out")
         self.world.seconds += event.seconds
         if isinstance(event, Break):
             raise event.error()
         body = event.body
         if body is None:
-            good = CANCELLED if request.method == "DELETE" else ORDER
+            good = CANCELLED if head[0].startswith("DELETE") else ORDER
             body = good if event.status == 200 else b'{"error":"no"}'
         found = event.headers(self.world) if callable(event.headers) else event.headers
-        # As a stream: httpx would decompress a body that it is given whole.
-        return httpx.Response(event.status, headers=dict(found), stream=httpx.ByteStream(body))
+        raw = [(name.encode(), text.encode()) for name, text in found.items()]
+        return Answer(event.status, Headers(raw), body)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return self.handle_request(request)
+
+class ScriptedTasks:
+    """The same for tasks."""
+
+    def __init__(self, transport: ScriptedTransport) -> None:
+        self._transport = transport
+        self.take, self.put, self.close = transport.take, transport.put, transport.close
+
+    async def connect(self, origin: Origin, attempt: Attempt) -> Any:
+        return self._transport.connect(origin, attempt)
+
+    async def exchange(self, connection: Origin, data: bytes, attempt: Attempt) -> Answer:
+        return self._transport.exchange(connection, data, attempt)
 
 
 @define
@@ -176,10 +209,11 @@ class Player:
     def __attrs_post_init__(self) -> None:
         self.transport = ScriptedTransport(self.world, [])
         timing = self.world.timing()
-        lane = Lane(Shared(MemoryLimits(), MemoryTurns()), timing)
+        store = MemoryStore(lambda: round(timing.monotonic() * SECOND))
+        throttle, key = Throttle(store, timing), Key.of(CREDENTIALS, "")
         hosts = frozenset({"api.bitopro.com"})
         hook = self.records.append
-        self.sender = Sender(CREDENTIALS, hosts, lane, self.policy, timing, hook)
+        self.sender = Sender(CREDENTIALS, hosts, throttle, key, self.policy, timing, hook)
 
     @property
     def seen(self) -> list[Seen]:
@@ -192,9 +226,9 @@ class Player:
     def play(self, call: Call[Any], script: Iterable[Event]) -> Response[Any]:
         """Send one call while the exchange plays the script."""
         self.transport.script = list(script)
-        route = Route(self.base_url, {}, None, PHASE_SECONDS)
+        route = Route.of(self.base_url, {}, {}, PHASE_SECONDS)
         steps = self.sender.steps(call, route, self.policy.deadline_seconds, self.tally)
         timing = self.world.timing()
         if self.way == "sync":
-            return drive(steps, Channel(timing, transport=self.transport))
-        return asyncio.run(drive_async(steps, Channel(timing, async_transport=self.transport)))
+            return drive(steps, ThreadChannel(timing, self.transport))
+        return asyncio.run(drive_async(steps, TaskChannel(timing, ScriptedTasks(self.transport))))

@@ -1,0 +1,93 @@
+"""A request before it is signed: built once for a call, written anew for each attempt."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from attrs import field, frozen
+
+from bitopro_client.types import Call
+
+from .transport import Origin
+
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_KNOWN = {"method", "url", "params", "headers", "json", "content"}
+
+
+@frozen
+class Route:
+    """Where a client's requests go, and how.
+
+    Attributes:
+        origin: Where connections lead.
+        path: The path of the base URL, without a slash at its end.
+        headers: Headers of every request.
+        phase_seconds: How long each phase of an attempt may take.
+    """
+
+    origin: Origin
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    phase_seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        base_url: str,
+        headers: Mapping[str, str],
+        cookies: Mapping[str, str],
+        phase_seconds: float,
+    ) -> "Route":
+        """Return the route to a base URL that was checked."""
+        origin = Origin.of(base_url)
+        all_headers = {"Host": origin.authority, **headers}
+        if cookies:
+            all_headers["Cookie"] = "; ".join(f"{name}={text}" for name, text in cookies.items())
+        return cls(origin, urlsplit(base_url).path.rstrip("/"), all_headers, phase_seconds)
+
+
+@frozen
+class Message:
+    """A request without its signature.
+
+    Attributes:
+        method: In capitals.
+        target: The path with the query.
+        headers: By name.
+        body: As it is sent.
+    """
+
+    method: str
+    target: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, call: Call[Any], route: Route) -> "Message":
+        """Return the request of a call.
+
+        Raises:
+            bitopro_client.errors.InvalidArgument: If an argument breaks its rule.
+            TypeError: If the operation has a kind of body that is not sent here.
+        """
+        kwargs = call.request_kwargs()
+        if unknown := kwargs.keys() - _KNOWN:
+            raise TypeError(f"{call.operation.name} has {', '.join(sorted(unknown))}")
+        query = urlencode({name: _text(v) for name, v in kwargs.get("params", {}).items()}, True)
+        target = f"{route.path}{kwargs['url']}{'?' if query else ''}{query}"
+        body = kwargs.get("content", b"")
+        if "json" in kwargs:
+            body = json.dumps(
+                kwargs["json"], ensure_ascii=False, separators=(",", ":"), allow_nan=False
+            ).encode()
+        headers = {**route.headers, **kwargs.get("headers", {})}
+        return cls(call.operation.method, target, headers, body)
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 - what the generated client passes
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return [_text(each) for each in value]
+    return "" if value is None else str(value)

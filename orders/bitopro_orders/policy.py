@@ -1,0 +1,142 @@
+"""How calls are sent, and what is told of each attempt."""
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+from attrs import frozen
+
+from .errors import InvalidArgumentError
+from .failures import Outcome
+
+
+@frozen(kw_only=True)
+class SendingPolicy:
+    """How calls are sent. The defaults suit one account on one machine.
+
+    Attributes:
+        deadline_seconds: How long a call may take, with all its waits and attempts.
+        attempts: How many requests a call may send, not counting fresh nonces.
+        fresh_nonces: How many times a call is signed again after a 409.
+        backoff_seconds: The longest first backoff; it doubles each time, up to
+            `longest_backoff_seconds`, and a random part of it is waited ("full jitter").
+        longest_backoff_seconds: The longest backoff.
+        retry_ratio: How many retries each call adds to the budget that all retries are taken from.
+        retry_reserve: How many retries the budget holds at most, and at first.
+        limit_share: Which part of the exchange's limits these clients may use, above 0 up to 1;
+            None counts nothing, for an exchange of your own.
+        in_flight: How many requests of the key may be under way at once before one is answered;
+            more than 1 is faster if the exchange does not want nonces in order, which is not
+            known. After a 409 it is 1 for a minute.
+        local_if_shared_fails: Whether a shared store that is down is replaced by local counting,
+            with a warning, so that a cancel is not held back.
+        counts_as_general: Whether each request counts towards the general limit of signed calls
+            (600 a minute) besides its own. Whether the exchange counts so is not documented.
+    """
+
+    deadline_seconds: float = 10.0
+    attempts: int = 4
+    fresh_nonces: int = 4
+    backoff_seconds: float = 0.1
+    longest_backoff_seconds: float = 2.0
+    retry_ratio: float = 0.2
+    retry_reserve: float = 20.0
+    limit_share: float | None = 1.0
+    in_flight: int = 1
+    local_if_shared_fails: bool = True
+    counts_as_general: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InvalidArgumentError: Naming the setting and its rule.
+        """
+        for name in ("deadline_seconds", "backoff_seconds", "longest_backoff_seconds"):
+            require_seconds(name, getattr(self, name))
+        for name in ("attempts", "in_flight"):
+            _require(name, "a whole number from 1 up", _whole(getattr(self, name), 1))
+        _require("fresh_nonces", "a whole number from 0 up", _whole(self.fresh_nonces, 0))
+        for name in ("retry_ratio", "retry_reserve"):
+            value = getattr(self, name)
+            _require(name, "a finite number from 0 up", _finite(value) and value >= 0)
+        share = self.limit_share
+        _require(
+            "limit_share",
+            "above 0 and up to 1, or None",
+            share is None or (_finite(share) and 0 < share <= 1),
+        )
+
+
+def require_seconds(name: str, value: object) -> None:
+    """Raise unless `value` is a number of seconds.
+
+    Raises:
+        InvalidArgumentError: Naming the parameter and the rule.
+    """
+    _require(
+        name, "a finite number of seconds above 0", _finite(value) and cast("float", value) > 0
+    )
+
+
+def _require(name: str, rule: str, holds: bool) -> None:
+    if not holds:
+        raise InvalidArgumentError(f"{name} must be {rule}")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+@frozen(kw_only=True)
+class AttemptRecord:
+    """One attempt as it ended: what the log says of it, and what a metrics hook gets.
+
+    Attributes:
+        operation: The operation's name in the spec.
+        arguments: The arguments that name the order: `pair` and `orderId`.
+        attempt: Which attempt of the call it was, from 1.
+        status: The answer's HTTP status; None without an answer.
+        milliseconds: How long it took, from when it left to the answer; 0 if nothing left.
+        waited_milliseconds: How long it waited before: for its turn, its limit and a connection.
+        outcome: What it came to.
+        clock_correction_ms: What is added to this machine's clock, in milliseconds.
+    """
+
+    operation: str
+    arguments: Mapping[str, str]
+    attempt: int
+    status: int | None
+    milliseconds: float
+    waited_milliseconds: float
+    outcome: Outcome
+    clock_correction_ms: int
+
+
+class RetryBudget:
+    """What keeps a broken exchange from being hammered: retries are a share of the calls.
+
+    Two threads at once may lose a count, which harms nobody; a lock could harm a signal handler.
+
+    Args:
+        ratio: What each call adds.
+        reserve: What there is at most, and at first.
+    """
+
+    def __init__(self, ratio: float, reserve: float) -> None:
+        self._ratio, self._reserve, self._left = ratio, reserve, reserve
+
+    def earn(self) -> None:
+        """Count a call."""
+        self._left = min(self._reserve, self._left + self._ratio)
+
+    def spend(self) -> bool:
+        """Take one retry, if there is one."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -1,0 +1,86 @@
+"""How a thread or a task waits until it is woken, and how it is woken from anywhere.
+
+Setting a signal takes no lock and waits for nothing, so it may be done by a signal handler, by the
+garbage collector in the middle of anything, and from another thread or loop.
+"""
+
+import asyncio
+import contextlib
+import threading
+from typing import Protocol
+
+
+class Signal(Protocol):
+    """Wakes one waiter; set before the wait, it ends the wait at once."""
+
+    def set(self) -> None:
+        """Wake the waiter."""
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class ThreadSignal:
+    """Wakes a thread."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        # Not an Event: its lock is Python's, and setting it inside of itself would never end.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake the waiter."""
+        with contextlib.suppress(RuntimeError):  # it is set already
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is set, or for so many seconds."""
+        self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+
+
+class TaskSignal:
+    """Wakes a task of the loop that it was made in."""
+
+    __slots__ = ("_future", "_is_set", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[None] | None = None
+        self._is_set = False
+
+    def set(self) -> None:
+        """Wake the waiter, if its loop is still there."""
+        if running_loop() is self._loop:
+            self._wake()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._is_set = True
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is set, or for so many seconds."""
+        if not self._is_set:
+            self._future = future = self._loop.create_future()
+            timer = self._loop.call_later(max(seconds, 0.0), self._time_out, future)
+            try:
+                await future
+            finally:
+                timer.cancel()
+                self._future = None
+        self._is_set = False
+
+    @staticmethod
+    def _time_out(future: "asyncio.Future[None]") -> None:
+        if not future.done():
+            future.set_result(None)

@@ -1,0 +1,193 @@
+"""The steps that the sending policy is made of, and their two drivers: a thread and a task.
+
+The policy is written once, as a generator of steps. Only here does it differ who carries them out.
+"""
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field
+
+from .signals import Signal, TaskSignal, ThreadSignal
+from .timing import Timing
+from .transport import Answer, Attempt, Origin
+
+T = TypeVar("T")
+Connection = Any  # each transport's own
+
+
+class ThreadTransport(Protocol):
+    """A transport for threads; what each does is said in `transport.threads`."""
+
+    def take(self, origin: Origin) -> Connection | None: ...
+    def put(self, connection: Connection) -> None: ...
+    def connect(self, origin: Origin, attempt: Attempt) -> Connection: ...
+    def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer: ...
+    def close(self) -> None: ...
+
+
+class TaskTransport(Protocol):
+    """A transport for tasks; what each does is said in `transport.tasks`."""
+
+    def take(self, origin: Origin) -> Connection | None: ...
+    def put(self, connection: Connection) -> None: ...
+    async def connect(self, origin: Origin, attempt: Attempt) -> Connection: ...
+    async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer: ...
+    def close(self) -> None: ...
+
+
+@define
+class ThreadChannel:
+    """What carries out steps in a thread."""
+
+    timing: Timing
+    transport: ThreadTransport
+
+    def signal(self) -> Signal:
+        """Return what wakes this thread."""
+        return ThreadSignal()
+
+
+@define
+class TaskChannel:
+    """What carries out steps in a task."""
+
+    timing: Timing
+    transport: TaskTransport
+
+    def signal(self) -> Signal:
+        """Return what wakes this task."""
+        return TaskSignal()
+
+
+Channel = ThreadChannel | TaskChannel
+
+
+class Step(Protocol):
+    """Something that waits, done in a thread or in a task."""
+
+    def run(self, channel: ThreadChannel) -> Any:  # noqa: ANN401 - each step's own
+        """Do it in this thread."""
+
+    async def run_async(self, channel: TaskChannel) -> Any:  # noqa: ANN401 - each step's own
+        """Do it in this task."""
+
+
+class Where:
+    """Ask for the channel."""
+
+    def run(self, channel: ThreadChannel) -> Channel:
+        """Return it."""
+        return channel
+
+    async def run_async(self, channel: TaskChannel) -> Channel:
+        """Return it."""
+        return channel
+
+
+@define
+class Wait:
+    """Sleep for seconds."""
+
+    seconds: float
+
+    def run(self, channel: ThreadChannel) -> None:
+        """Sleep in this thread."""
+        channel.timing.sleep(self.seconds)
+
+    async def run_async(self, channel: TaskChannel) -> None:
+        """Sleep in this task."""
+        await channel.timing.sleep_async(self.seconds)
+
+
+@define
+class Listen:
+    """Wait for a signal, for so many seconds at most."""
+
+    signal: Signal
+    seconds: float
+
+    def run(self, channel: ThreadChannel) -> None:
+        """Wait in this thread."""
+        assert isinstance(self.signal, ThreadSignal)
+        if channel.timing.sleep is time.sleep:
+            self.signal.wait(self.seconds)
+        else:
+            channel.timing.sleep(self.seconds)
+
+    async def run_async(self, channel: TaskChannel) -> None:
+        """Wait in this task."""
+        assert isinstance(self.signal, TaskSignal)
+        if channel.timing.sleep_async is asyncio.sleep:
+            await self.signal.wait(self.seconds)
+        else:
+            await channel.timing.sleep_async(self.seconds)
+
+
+@define
+class Connect:
+    """Open a connection."""
+
+    origin: Origin
+    attempt: Attempt
+
+    def run(self, channel: ThreadChannel) -> Connection:
+        """Open it from this thread."""
+        return channel.transport.connect(self.origin, self.attempt)
+
+    async def run_async(self, channel: TaskChannel) -> Connection:
+        """Open it from this task."""
+        return await channel.transport.connect(self.origin, self.attempt)
+
+
+@define
+class Send:
+    """Send a signed request once and read its whole answer."""
+
+    connection: Connection = field(repr=False)
+    data: bytes = field(repr=False)
+    attempt: Attempt
+
+    def run(self, channel: ThreadChannel) -> Answer:
+        """Send from this thread."""
+        return channel.transport.exchange(self.connection, self.data, self.attempt)
+
+    async def run_async(self, channel: TaskChannel) -> Answer:
+        """Send from this task."""
+        return await channel.transport.exchange(self.connection, self.data, self.attempt)
+
+
+def drive(steps: Generator[Step, Any, T], channel: ThreadChannel) -> T:
+    """Carry out the steps in this thread and return what they come to."""
+    try:
+        step = next(steps)
+        while True:
+            failure: BaseException | None = None
+            try:
+                result = step.run(channel)
+            except BaseException as error:  # noqa: BLE001 - the generator decides
+                failure = error
+            # Not inside the `except`: what the generator raises would have the transport's error
+            # as its context, and with it the signed request.
+            step = steps.send(result) if failure is None else steps.throw(failure)
+    except StopIteration as finished:
+        value: T = finished.value
+        return value
+
+
+async def drive_async(steps: Generator[Step, Any, T], channel: TaskChannel) -> T:
+    """Carry out the steps in this task and return what they come to."""
+    try:
+        step = next(steps)
+        while True:
+            failure: BaseException | None = None
+            try:
+                result = await step.run_async(channel)
+            except BaseException as error:  # noqa: BLE001 - the generator decides
+                failure = error
+            step = steps.send(result) if failure is None else steps.throw(failure)
+    except StopIteration as finished:
+        value: T = finished.value
+        return value

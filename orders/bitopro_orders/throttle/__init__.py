@@ -1,0 +1,272 @@
+"""May the next request of a key leave now, and with which nonce?
+
+One atomic question, asked by who is first in its process's queue and has its connection open. What
+is counted by address and by account, whose turn it is, and the nonce are decided together, in
+`rules`; the state is kept in memory, in a folder or in Redis, and outlives the clients.
+"""
+
+import hashlib
+import itertools
+import os
+import secrets
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from bitopro_auth import Credentials
+from bitopro_client.types import RateLimit
+from bitopro_orders.signals import Signal
+from bitopro_orders.timing import Timing
+
+from .clock import ExchangeClock, RoundTrip
+from .memory import MemoryStore, Part
+from .queue import LEASE_SECONDS, Queue, Waiter
+from .rules import SECOND, Fate, Pass, Question, State, Wait, Window, cool_down, enter, leave
+from .shared import Backend, Job, SharedStore, StoreError
+
+__all__ = [
+    "LEASE_SECONDS",
+    "SECOND",
+    "Fate",
+    "Job",
+    "Key",
+    "Pass",
+    "Question",
+    "Queue",
+    "StoreError",
+    "Throttle",
+    "Wait",
+    "Waiter",
+    "new_token",
+    "throttle_of",
+]
+
+REDIS_SCHEMES = ("redis://", "rediss://")
+#: Another process wakes nobody here, so its answers are looked for this often.
+LEAST_POLL = SECOND // 500
+
+# Tokens of different processes differ, also after a fork.
+_numbers = itertools.count(1)
+_prefix = secrets.randbits(62) << 1
+
+
+def new_token() -> int:
+    """Return a name for a request that no other has."""
+    return (_prefix ^ (os.getpid() << 32)) + next(_numbers)
+
+
+class Key(NamedTuple):
+    """Whose requests these are, by names that reveal nothing.
+
+    Attributes:
+        key: The API key: nonces are in order for each.
+        account: The account: limits are counted for each, and its keys share them.
+        address: The public address that requests leave from; empty for the one of all who share
+            the store.
+    """
+
+    key: str
+    account: str
+    address: str
+
+    @classmethod
+    def of(cls, credentials: Credentials, address: str) -> "Key":
+        """Return the names of these credentials at this address."""
+        return cls(
+            _hidden(credentials.api_key.reveal()),
+            _hidden(credentials.identity.reveal().lower()),
+            _hidden(address),
+        )
+
+    def windows(self, limit: RateLimit, share: float) -> tuple[Window, ...]:
+        """Return where a request of this limit counts."""
+        who = {"ip": self.address, "account": self.account}
+        requests = max(1, int(limit.requests * share))
+        return tuple(
+            Window(
+                f"{per}-{who.get(per, self.account)}-{quote(limit.group, safe='')}",
+                requests,
+                limit.period_seconds * SECOND,
+                limit.requests,
+            )
+            for per in limit.per
+        )
+
+
+def _hidden(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Throttle:
+    """The throttle of one exchange, for all who share a store.
+
+    Args:
+        store: Where the state is.
+        timing: The clocks.
+
+    Attributes:
+        clock: The exchange's time.
+        round_trip: How long an answer takes.
+    """
+
+    def __init__(self, store: MemoryStore | SharedStore, timing: Timing) -> None:
+        self._store, self._timing = store, timing
+        self.clock = ExchangeClock(timing)
+        self.round_trip = RoundTrip(timing.monotonic)
+        self._queues: dict[tuple[str, str], Queue] = {}
+
+    def renew(self) -> None:
+        """Begin anew in a forked child: nobody waits here yet."""
+        self._store.renew()
+        self._queues = {}
+
+    def queue(self, key: Key, group: str) -> Queue:
+        """Return the queue of a limit of a key, in this process."""
+        found = self._queues.get((key.key, group))
+        if found is None:
+            found = self._queues.setdefault((key.key, group), Queue(self._timing.monotonic))
+        return found
+
+    def enter(
+        self, key: Key, question: Question, *, needs_store: bool, signal: Callable[[], Signal]
+    ) -> Pass | Wait | Job:
+        """Ask whether a request may leave now.
+
+        Args:
+            key: Whose request it is.
+            question: The request.
+            needs_store: Whether it must not leave if the shared store fails.
+            signal: Makes what tells that a job is done.
+
+        Returns:
+            The answer, or the job that brings it.
+        """
+        part = _part(key, question)
+        if isinstance(self._store, MemoryStore):
+            change = partial(enter, question=question)
+            return self._store.transact(part, change, question.wall_ms)
+
+        def ask(
+            state: State, now: int, *, members: int, slot: int | None
+        ) -> tuple[State, Pass | Wait]:
+            asked = question if slot is None else question._replace(weight=members, slot=slot)
+            state, answer = enter(state, now, question=asked)
+            if isinstance(answer, Wait) and not answer.limit:
+                poll = max(LEAST_POLL, question.gap // 8)
+                answer = Wait(min(answer.microseconds, poll))
+            return state, answer
+
+        job = Job(
+            part, question.token, ask, question.wall_ms, needs_store=needs_store, signal=signal()
+        )
+        self._store.do(job)
+        return job
+
+    def leave(self, key: Key, question: Question, given: Pass | None, fate: Fate) -> None:
+        """End what `enter` began, and let the next one ask; it never waits."""
+        change = partial(leave, token=question.token, given=given, fate=fate)
+        self._change(_part(key, question), question, change, is_unsent=fate is Fate.UNSENT)
+        self.wake(key)
+
+    def wake(self, key: Key) -> None:
+        """Let those who are first ask again."""
+        for (name, _), queue in list(self._queues.items()):
+            if name == key.key:
+                queue.wake()
+
+    def cool_down(self, key: Key, question: Question, seconds: float) -> None:
+        """Let nothing that counts towards the same limits leave for so long; it never waits."""
+        change = partial(cool_down, microseconds=round(seconds * SECOND))
+        self._change(_part(key, question), question, change)
+
+    def _change(
+        self,
+        part: Part,
+        question: Question,
+        change: Callable[[State, int], tuple[State, None]],
+        *,
+        is_unsent: bool = False,
+    ) -> None:
+        if isinstance(self._store, MemoryStore):
+            self._store.transact(part, change, question.wall_ms)
+            return
+
+        def ask(state: State, now: int, *, members: int, slot: int | None) -> tuple[State, None]:  # noqa: ARG001
+            return change(state, now)
+
+        self._store.do(Job(part, question.token, ask, question.wall_ms, is_unsent=is_unsent))
+
+
+def _part(key: Key, question: Question) -> Part:
+    return Part(tuple(window.counter for window in question.windows), key.key)
+
+
+_throttles: dict[tuple[str, str, Timing], Throttle] = {}
+_shared_stores: dict[tuple[str, str], SharedStore] = {}
+
+
+def throttle_of(origin: str, where: str | None, timing: Timing) -> Throttle:
+    """Return the throttle of an exchange: one in this process for all who share a store.
+
+    Args:
+        origin: The exchange, as scheme, host and port.
+        where: None for this process, a folder for the processes of this machine, or a `redis://`
+            or `rediss://` URL for several machines.
+        timing: The clocks; whoever has others shares nothing.
+
+    Raises:
+        StoreError: If the store cannot be used.
+        ValueError: If the URL of Redis is not understood.
+    """
+    if where is not None and not where.startswith(REDIS_SCHEMES):
+        if not where or "://" in where:
+            raise StoreError("it is neither a folder nor a redis:// or rediss:// URL")
+        where = str(Path(where).resolve())
+    name = (origin, where or "", timing)
+    found = _throttles.get(name)
+    if found is None:
+        store: MemoryStore | SharedStore
+        if where is None:
+            store = MemoryStore(lambda: int(timing.monotonic() * SECOND))
+        else:
+            store = _shared_store(origin, where)
+        found = _throttles.setdefault(name, Throttle(store, timing))
+    return found
+
+
+def _shared_store(origin: str, where: str) -> SharedStore:
+    """Return the one of this process: a file's lock keeps processes apart, not threads."""
+    found = _shared_stores.get((origin, where))
+    if found is None:
+        # What several processes share goes by the machine's clock, whatever clock a client has.
+        machine, name = Timing(), _hidden(origin)
+
+        def clock() -> int:
+            return int(machine.monotonic() * SECOND)
+
+        backend: Backend
+        if where.startswith(REDIS_SCHEMES):
+            try:
+                from .redis import RedisStore
+            except ImportError as error:
+                raise StoreError("install the extra: bitopro-orders[redis]") from error
+            backend = RedisStore(where, f"bitopro:throttle:{name}")
+        else:
+            try:
+                from .folder import FolderStore
+            except ImportError as error:
+                raise StoreError("sharing through a folder needs POSIX locks") from error
+            backend = FolderStore(Path(where) / f"{name}.throttle", clock, machine.sleep)
+        found = _shared_stores.setdefault((origin, where), SharedStore(backend, clock))
+    return found
+
+
+def _renew_all() -> None:
+    for throttle in list(_throttles.values()):
+        throttle.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

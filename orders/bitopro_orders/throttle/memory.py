@@ -1,0 +1,153 @@
+"""The throttle's whole state, and the store that keeps it in this process."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from .rules import Counter, Flight, Lane, State, Waiting
+
+R = TypeVar("R")
+
+#: A store of another format is not understood, and counts as one that does not answer.
+FORMAT = 1
+
+
+class Part(NamedTuple):
+    """Which part of the state a question is about: names of counters, and of a key's lane."""
+
+    counters: tuple[str, ...]
+    lane: str
+
+
+class Everything(NamedTuple):
+    """All that is known of one exchange: counters and lanes by name, and who shares them.
+
+    Attributes:
+        counters: By name.
+        lanes: By name.
+        members: See `rules.State`.
+        epoch: Which beginning all this goes back to; a store that forgot begins anew.
+    """
+
+    counters: Mapping[str, Counter] = {}
+    lanes: Mapping[str, Lane] = {}
+    members: Mapping[str, tuple[int, int]] = {}
+    epoch: str = ""
+
+    def part(self, part: Part) -> State:
+        """Return the part that a question is about."""
+        counters = tuple(self.counters.get(name) or Counter() for name in part.counters)
+        return State(counters, self.lanes.get(part.lane) or Lane(), self.members)
+
+    def with_part(self, part: Part, state: State) -> "Everything":
+        """Return it with a part replaced."""
+        counters = {**self.counters, **dict(zip(part.counters, state.counters, strict=True))}
+        lanes = {**self.lanes, part.lane: state.lane}
+        return Everything(counters, lanes, state.members, self.epoch)
+
+    def without_idle(self, now: int, wall_ms: int) -> "Everything":
+        """Return it without what nobody will miss."""
+        return self._replace(
+            counters={name: each for name, each in self.counters.items() if not each.is_idle(now)},
+            lanes={name: e for name, e in self.lanes.items() if not e.is_idle(now, wall_ms)},
+        )
+
+    def encoded(self) -> str:
+        """Return all but the counters' stamps as JSON, as the other stores keep it."""
+        counters = {
+            name: [each.total, each.capacity, each.period, each.cool_until]
+            for name, each in self.counters.items()
+        }
+        content = {
+            "format": FORMAT,
+            "epoch": self.epoch,
+            "counters": counters,
+            "lanes": self.lanes,
+            "members": self.members,
+        }
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def decoded(cls, text: str | bytes, stamps: Callable[[str, int], bytes]) -> "Everything":
+        """Return what `encoded` has written.
+
+        Args:
+            text: The JSON.
+            stamps: Returns a counter's stamps, by its name and capacity.
+
+        Raises:
+            ValueError: If it is not understood.
+        """
+        content = json.loads(text)
+        try:
+            if content["format"] != FORMAT:
+                raise ValueError("it was written by another version")
+            return cls(
+                {
+                    name: Counter(total, stamps(name, capacity), period, cool_until)
+                    for name, (total, capacity, period, cool_until) in content["counters"].items()
+                },
+                {name: _lane(values) for name, values in content["lanes"].items()},
+                {name: (slot, seen) for name, (slot, seen) in content["members"].items()},
+                content["epoch"],
+            )
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError("it is not a throttle's state") from error
+
+
+def _lane(values: list[Any]) -> Lane:
+    *numbers, flights, waiting = values
+    return Lane(*numbers)._replace(
+        flights=tuple(Flight(*each) for each in flights),
+        waiting=tuple(Waiting(*each) for each in waiting),
+    )
+
+
+class MemoryStore:
+    """Keeps the state for the threads and tasks of this process.
+
+    Args:
+        clock: Returns microseconds since any fixed moment.
+
+    Attributes:
+        everything: The state.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.clock = clock
+        self._lock = threading.Lock()
+        self.everything = Everything()
+
+    def renew(self) -> None:
+        """Open the lock, which in a forked child nobody holds."""
+        self._lock = threading.Lock()
+
+    def transact(
+        self, part: Part, change: Callable[[State, int], tuple[State, R]], wall_ms: int
+    ) -> R:
+        """Change a part of the state, wholly or not at all, and return what comes of it."""
+        while True:
+            seen = self.everything
+            state = seen.part(part)
+            now = self.clock()
+            changed, result = change(state, now)
+            if changed is state:
+                return result
+            everything = seen
+            if part.lane not in seen.lanes:
+                everything = seen.without_idle(now, wall_ms)
+            everything = everything.with_part(part, changed)
+            # Python looks for signals at calls, so nothing gets in between these three lines, and
+            # nobody waits here: compare and set.
+            with self._lock:
+                is_ours = self.everything is seen
+                if is_ours:
+                    self.everything = everything
+            if is_ours:
+                return result
+
+    def is_idle(self, wall_ms: int) -> bool:
+        """Say whether forgetting it all changes nothing."""
+        left = self.everything.without_idle(self.clock(), wall_ms)
+        return not left.counters and not left.lanes

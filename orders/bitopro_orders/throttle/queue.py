@@ -1,0 +1,98 @@
+"""Who of this process waits for one limit of one key: threads and tasks, first come, first served.
+
+There is no lock: each step is one operation of a dict, which nothing interrupts. So a Ctrl-C, a
+signal handler or the garbage collector may come anywhere, and a step that they cut off is made up
+for by whoever looks next.
+"""
+
+from collections.abc import Callable
+
+from attrs import define
+
+from bitopro_orders.signals import Signal
+
+#: How long who is first may take to do the next step, before the one behind goes on as well: its
+#: loop may be stopped or busy, its connection slow to open.
+LEASE_SECONDS = 0.1
+
+
+@define(eq=False)
+class Waiter:
+    """One who waits.
+
+    Attributes:
+        deadline: When it gives up, on the monotonic clock, in seconds.
+        signal: Wakes it.
+        due: When it must have done its next step; None while it is not first.
+    """
+
+    deadline: float
+    signal: Signal | None = None
+    due: float | None = None
+
+    def wake(self) -> None:
+        """Let it look again."""
+        if self.signal is not None:
+            self.signal.set()
+
+
+class Queue:
+    """The queue of one limit of one key.
+
+    Args:
+        monotonic: Returns seconds since any fixed moment.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._now = monotonic
+        self._waiting: dict[int, Waiter] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, token: int, waiter: Waiter) -> None:
+        """Wait behind all others."""
+        self._waiting[token] = waiter
+
+    def leave(self, token: int) -> None:
+        """Wait no longer, and let the next ones look."""
+        if self._waiting.pop(token, None) is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the first one look, and the one behind it, should the first one be gone."""
+        for place, waiter in enumerate(list(self._waiting.values())[:2]):
+            if not place and waiter.due is None:
+                waiter.due = self._now() + LEASE_SECONDS
+            waiter.wake()
+
+    def seconds_until_first(self, token: int) -> float:
+        """Return 0 for who is first, or how long to wait at most before looking again."""
+        now, ahead = self._now(), 0
+        for each, waiter in list(self._waiting.items()):
+            if each == token:
+                break
+            if waiter.deadline < now:
+                self._waiting.pop(each, None)
+            elif waiter.due is None:
+                # Nobody told it that it is first: whoever left last was cut off.
+                if not ahead:
+                    waiter.due = now + LEASE_SECONDS
+                    waiter.wake()
+                ahead += 1
+            elif waiter.due > now:
+                ahead += 1
+        return ahead * LEASE_SECONDS
+
+    def is_pressed(self, gap: float, seconds: float) -> bool:
+        """Say whether those who wait need all the time that their deadlines leave them.
+
+        Args:
+            gap: How long after another each can leave, in seconds.
+            seconds: How long each needs after that.
+        """
+        waiting = list(self._waiting.values())
+        if len(waiting) < 2:
+            return False
+        first = min(waiter.deadline for waiter in waiting) - self._now()
+        return first - seconds < len(waiting) * gap

@@ -1,0 +1,111 @@
+"""The throttle's state in Redis, for several machines.
+
+The decision is made here and not in the server: the state is read with the server's time, and
+replaced only if nobody has replaced it in between.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import redis
+
+from .memory import Everything, Part
+from .rules import SECOND, Counter, State
+from .shared import StoreError
+
+R = TypeVar("R")
+
+TIMEOUT_SECONDS = 0.25
+#: How often a race may be lost before the store counts as failed.
+RACES = 50
+#: Nothing that is counted, and no nonce ahead of the clock, is older.
+KEEP_MS = 2 * 86_400_000
+
+_COMPARE_AND_SET = """
+    if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+    for i = 2, #KEYS do
+        redis.call('SETRANGE', KEYS[i], ARGV[2 * i], ARGV[2 * i + 1])
+        redis.call('PEXPIRE', KEYS[i], ARGV[3])
+    end
+    return 1
+"""
+
+
+class RedisStore:
+    """Keeps the state in Redis.
+
+    Args:
+        url: The server's.
+        name: What the keys in it begin with.
+
+    Raises:
+        ValueError: If the URL is not understood.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._redis = redis.Redis.from_url(
+            url, socket_connect_timeout=TIMEOUT_SECONDS, socket_timeout=TIMEOUT_SECONDS
+        )
+        self._name = name
+        self._swap = self._redis.register_script(_COMPARE_AND_SET)
+
+    def transact(
+        self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
+    ) -> tuple[R, State, int]:
+        """See `shared.Backend`."""
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+            # If only the answer was lost, the second time finds the token and changes nothing.
+            return self._transact(part, change, wall_ms)
+        return self._transact(part, change, wall_ms)
+
+    def _transact(
+        self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
+    ) -> tuple[R, State, int]:
+        for _ in range(RACES):
+            text, everything, now = self._read(part)
+            seen = everything.part(part)
+            changed, result = change(seen, now, everything.epoch)
+            if changed is seen:
+                return result, changed, now
+            if part.lane not in everything.lanes:
+                everything = everything.without_idle(now, wall_ms)
+            everything = everything.with_part(part, changed)
+            keys = [self._name]
+            values: list[bytes | int] = [text, everything.encoded().encode(), KEEP_MS]
+            for name, old in zip(part.counters, seen.counters, strict=True):
+                if patch := _patch(old, everything.counters[name]):
+                    keys.append(f"{self._name}:{name}")
+                    values += patch
+            if self._swap(keys=keys, args=values):
+                return result, changed, now
+        raise StoreError("other processes were always faster")
+
+    def _read(self, part: Part) -> tuple[bytes, Everything, int]:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.time()
+        pipeline.get(self._name)
+        for name in part.counters:
+            pipeline.get(f"{self._name}:{name}")
+        (seconds, microseconds), text, *found = pipeline.execute()
+        rings = dict(zip(part.counters, found, strict=True))
+
+        def stamps(name: str, capacity: int) -> bytes:
+            # Of the other counters nobody asks, and they are not written.
+            return (rings.get(name) or b"").ljust(capacity * 8, b"\0")[: capacity * 8]
+
+        now = cast("int", seconds) * SECOND + cast("int", microseconds)
+        if not text:
+            return b"", Everything(epoch=uuid.uuid4().hex), now
+        return text, Everything.decoded(text, stamps), now
+
+
+def _patch(old: Counter, new: Counter) -> list[bytes | int]:
+    if new.stamps is old.stamps:
+        return []
+    if new.total == old.total + 1 and new.capacity == old.capacity:
+        at = old.total % new.capacity * 8
+        return [at, new.stamps[at : at + 8]]
+    return [0, new.stamps]

@@ -1,0 +1,446 @@
+"""May the next request of a key leave now, and with which nonce? Decided here, once.
+
+Pure functions of a state, a question and a clock; `memory`, `folder` and `redis` keep the state.
+Times are whole microseconds of the state's own clock, which nobody sets; nonces are milliseconds
+since the epoch. What lies in the future of that clock comes from before a restart, and is void.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import NamedTuple
+
+SECOND = 1_000_000
+#: Requests take unequal time to arrive, so the exchange's window is never quite ours.
+LONGEST_SLACK = SECOND
+#: So many of what changes the book may go before a reading that waits.
+MOST_BEFORE_A_READING = 3
+#: After a collision of nonces nothing overlaps for a while, except after so long without an answer.
+CAREFUL = 60 * SECOND
+CAREFUL_GAP = SECOND // 4
+#: How long one who waits may be late before the others go on without it.
+PATIENCE = SECOND // 4
+#: How long a request stays known by its token: longer than any store takes to answer.
+REMEMBERED = 2 * SECOND
+MOST_REMEMBERED = 256
+#: A member that has not been heard of for so long is gone.
+MEMBERSHIP = 60 * SECOND
+#: Members without a store leave each in a millisecond of its own, of so many.
+SLOTS = 64
+SLOT_TOLERANCE_MS = 8
+#: A stamp may be this far in the future where two clocks of one machine were read at once.
+READING_ERROR = SECOND // 1000
+
+_STAMP = struct.Struct("<q")
+
+
+class Counter(NamedTuple):
+    """What left within a sliding window, for one limit and one whom the exchange counts by.
+
+    Attributes:
+        total: How many were counted, ever; the next stamp is number `total`.
+        stamps: When the last ones left: a ring of eight bytes each.
+        period: The limit's period, for who looks whether this is still needed.
+        cool_until: Nothing leaves before.
+    """
+
+    total: int = 0
+    stamps: bytes = b""
+    period: int = 0
+    cool_until: int = 0
+
+    @property
+    def capacity(self) -> int:
+        """How many stamps the ring holds."""
+        return len(self.stamps) // 8
+
+    def ago(self, count: int) -> int:
+        """Return when the `count`-th last request left; 0 if there are not so many."""
+        if not 0 < count <= self.total or count > self.capacity:
+            return 0
+        at = (self.total - count) % self.capacity * 8
+        return int.from_bytes(self.stamps[at : at + 8], "little")
+
+    def counted(self, now: int, times: int, room: int, period: int) -> "Counter":
+        """Return it with so many more requests, with room for at least `room`."""
+        counter = self
+        if counter.capacity < room + times:
+            counter = counter.kept(counter.all(), room + times)
+        stamps, total, stamp = counter.stamps, counter.total, _STAMP.pack(now)
+        for _ in range(times):
+            at = total % counter.capacity * 8
+            stamps = stamps[:at] + stamp + stamps[at + 8 :]
+            total += 1
+        return Counter(total, stamps, max(period, self.period), self.cool_until)
+
+    def all(self) -> list[int]:
+        """Return all stamps, the oldest first."""
+        return [self.ago(count) for count in range(min(self.total, self.capacity), 0, -1)]
+
+    def kept(self, stamps: Iterable[int], capacity: int) -> "Counter":
+        """Return it with these stamps, the oldest first, in place of its own."""
+        newest = list(stamps)[-capacity:]
+        ring = b"".join(map(_STAMP.pack, newest)).ljust(capacity * 8, b"\0")
+        return self._replace(total=len(newest), stamps=ring)
+
+    def is_idle(self, now: int) -> bool:
+        """Say whether forgetting it changes nothing."""
+        slack = self.period + LONGEST_SLACK
+        return max(self.ago(1) + slack, self.cool_until) < now
+
+
+class Flight(NamedTuple):
+    """A request that has left and is not answered yet; its nonce is 0 if it carries none."""
+
+    token: int
+    nonce: int
+    left_at: int
+
+
+class Waiting(NamedTuple):
+    """Who is first in its process's queue for one limit.
+
+    Attributes:
+        token: The request's.
+        changes: Whether it changes the book.
+        since: When it was first asked for.
+        ready_at: When its limit has room.
+        until: It has gone if it does not ask again by then.
+        pressed: Whether those behind it need all the time that their deadlines leave.
+    """
+
+    token: int
+    changes: bool
+    since: int
+    ready_at: int
+    until: int
+    pressed: bool
+
+
+class Lane(NamedTuple):
+    """One key's nonces, and its requests under way.
+
+    Attributes:
+        last: The largest nonce that counts; the next one is larger.
+        accepted: The largest one that the exchange is known to have used.
+        highest: The largest one that was ever given out.
+        careful_until: Until then nothing overlaps.
+        overtaken: How many changes of the book went before the reading that waits.
+        flights: The requests under way.
+        waiting: Who waits, of every process.
+    """
+
+    last: int = 0
+    accepted: int = 0
+    highest: int = 0
+    careful_until: int = 0
+    overtaken: int = 0
+    flights: tuple[Flight, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+
+    def is_idle(self, now: int, wall_ms: int) -> bool:
+        """Say whether forgetting it changes nothing."""
+        last = max((flight.left_at for flight in self.flights), default=0)
+        return last + CAREFUL < now and self.careful_until < now and self.highest < wall_ms
+
+
+class State(NamedTuple):
+    """The part of a store's state that one question is about.
+
+    Attributes:
+        counters: By the names that the question gives, in its order.
+        lane: The key's.
+        members: The processes that share the store: slot and when last heard of.
+    """
+
+    counters: tuple[Counter, ...] = ()
+    lane: Lane = Lane()
+    members: Mapping[str, tuple[int, int]] = {}
+
+
+class Window(NamedTuple):
+    """A limit as one client counts it.
+
+    Attributes:
+        counter: The name of the counter.
+        requests: How many may leave within the period: the client's share.
+        period: In microseconds.
+        room: The limit's own number, for the size of the ring.
+    """
+
+    counter: str
+    requests: int
+    period: int
+    room: int
+
+    @property
+    def length(self) -> int:
+        """How long a request counts, in microseconds."""
+        return self.period + min(LONGEST_SLACK, self.period // 20)
+
+
+class Question(NamedTuple):
+    """What a request asks before it leaves.
+
+    Attributes:
+        token: Names the request; asking twice gives one pass.
+        windows: The limits that it counts towards.
+        gap: How long after another request of its key it may leave without waiting for the answer.
+        changes: Whether it changes the book, or only reads it.
+        carries_nonce: Whether its signed bytes hold a nonce.
+        in_flight: How many may be under way at once.
+        wall_ms: The exchange's time as far as it is known, in milliseconds since the epoch.
+        pressed: See `Waiting`.
+        at_top: Whether the nonce must be larger than all that were ever given out.
+        ahead_ms: How far ahead of the clock the nonce is to be, after several collisions.
+        slot: Where nobody orders the members' nonces, the millisecond of `SLOTS` to leave in.
+        weight: How many requests it counts for: where the store has failed, one for each member.
+        only_looks: Whether nothing leaves yet: to learn when it is time to connect.
+    """
+
+    token: int
+    windows: tuple[Window, ...]
+    gap: int
+    changes: bool
+    carries_nonce: bool
+    in_flight: int
+    wall_ms: int
+    pressed: bool = False
+    at_top: bool = False
+    ahead_ms: int = 0
+    slot: int | None = None
+    weight: int = 1
+    only_looks: bool = False
+
+
+class Pass(NamedTuple):
+    """The request leaves now, with this nonce."""
+
+    nonce: int
+    left_at: int
+
+
+class Wait(NamedTuple):
+    """The request does not leave yet.
+
+    Attributes:
+        microseconds: When to ask again.
+        limit: How long until its limit has room, in microseconds; 0 if that is not the reason.
+    """
+
+    microseconds: int
+    limit: int = 0
+
+
+class Fate(Enum):
+    """What became of a request that had a pass."""
+
+    UNSENT = "it did not leave"
+    USED = "the exchange used its nonce"
+    UNKNOWN = "nobody knows"
+    CLOCK = "its nonce was refused, and was far from the exchange's time"
+    COLLISION = "its nonce was refused, though it was right by the clock"
+
+
+def enter(state: State, now: int, *, question: Question) -> tuple[State, Pass | Wait]:
+    """Let a request leave, or say when to ask again."""
+    lane = _tidied(state.lane, now)
+    for flight in lane.flights:
+        if flight.token == question.token:
+            return state, Pass(flight.nonce, flight.left_at)
+    ready_at = _ready_at(state.counters, question.windows, now)
+    if ready_at > now:
+        verdict = Wait(ready_at - now, ready_at - now)
+    elif (busy_until := _busy_until(lane, question, now)) > now:
+        verdict = Wait(busy_until - now)
+    elif _others_first(lane, question, now):
+        verdict = Wait(PATIENCE)
+    elif (slot_in := _slot_in_ms(lane, question)) > 0:
+        verdict = Wait(slot_in * 1000)
+    else:
+        return _left(state, lane, question, now)
+    return state._replace(lane=_waiting(lane, question, now, ready_at, verdict)), verdict
+
+
+def leave(
+    state: State, now: int, *, token: int, given: Pass | None, fate: Fate
+) -> tuple[State, None]:
+    """End what `enter` began, whether it gave a pass or not.
+
+    Args:
+        state: The state.
+        now: The state's time.
+        token: The request's.
+        given: The pass; None if there was none, or if its answer was lost.
+        fate: What became of the request.
+    """
+    counters, lane = state.counters, state.lane
+    known = [flight for flight in lane.flights if flight.token == token]
+    if given is None and known:
+        given = Pass(known[0].nonce, known[0].left_at)
+    flights = tuple(flight for flight in lane.flights if flight.token != token)
+    waiting = tuple(each for each in lane.waiting if each.token != token)
+    lane = lane._replace(flights=flights, waiting=waiting)
+    if given is not None:
+        if fate is Fate.UNSENT:
+            counters = tuple(_given_back(counter, given.left_at) for counter in counters)
+        elif fate is Fate.USED:
+            # Also after a rewind in the meantime: it was used all the same.
+            accepted = max(lane.accepted, given.nonce)
+            lane = lane._replace(accepted=accepted, last=max(lane.last, accepted))
+        elif fate is Fate.CLOCK:
+            lane = lane._replace(last=lane.accepted)
+        elif fate is Fate.COLLISION:
+            lane = lane._replace(careful_until=now + CAREFUL)
+    return State(counters, lane, state.members), None
+
+
+def cool_down(state: State, now: int, *, microseconds: int) -> tuple[State, None]:
+    """Let nothing of these counters leave for so long; what is longer already stays."""
+    until = now + microseconds
+    counters = (each._replace(cool_until=max(until, each.cool_until)) for each in state.counters)
+    return state._replace(counters=tuple(counters)), None
+
+
+def put_back(state: State, stamps: Iterable[list[int]], nonce: int) -> State:
+    """Count what left while the store was away, or before it forgot; stamps by counter."""
+    counters = tuple(
+        counter.kept(sorted([*counter.all(), *own]), max(counter.capacity, len(own)))
+        if own
+        else counter
+        for counter, own in zip(state.counters, stamps, strict=True)
+    )
+    lane = state.lane
+    highest = max(lane.highest, nonce)
+    return state._replace(
+        counters=counters, lane=lane._replace(last=max(lane.last, nonce), highest=highest)
+    )
+
+
+def joined(state: State, member: str, wanted: int, now: int) -> State:
+    """Note that a member is here, in a slot that no other member has."""
+    here = {
+        name: (slot, seen)
+        for name, (slot, seen) in state.members.items()
+        if name != member and 0 <= now - seen < MEMBERSHIP
+    }
+    taken = {slot for slot, _ in here.values()}
+    slot, _ = state.members.get(member, (wanted, 0))
+    free = (each % SLOTS for each in range(slot, slot + SLOTS) if each % SLOTS not in taken)
+    return state._replace(members={**here, member: (next(free, slot), now)})
+
+
+def _tidied(lane: Lane, now: int) -> Lane:
+    """Return the lane without what is over, and without what a restarted clock has left."""
+    flights = tuple(
+        flight for flight in lane.flights if now - REMEMBERED < flight.left_at <= now + READING_ERROR
+    )[-MOST_REMEMBERED:]
+    waiting = tuple(each for each in lane.waiting if each.since <= now + READING_ERROR)
+    waiting = tuple(each for each in waiting if each.until > now)
+    if lane.careful_until > now + CAREFUL:
+        lane = lane._replace(careful_until=0)
+    if len(flights) != len(lane.flights) or len(waiting) != len(lane.waiting):
+        lane = lane._replace(flights=flights, waiting=waiting)
+    return lane
+
+
+def _ready_at(counters: tuple[Counter, ...], windows: tuple[Window, ...], now: int) -> int:
+    """Return when every window has room and no cool-down is left."""
+    ready_at = 0
+    for counter, window in zip(counters, windows, strict=True):
+        left_at = counter.ago(window.requests)
+        if 0 < left_at <= now + READING_ERROR:
+            ready_at = max(ready_at, left_at + window.length)
+        ready_at = max(ready_at, counter.cool_until)
+    return ready_at
+
+
+def _busy_until(lane: Lane, question: Question, now: int) -> int:
+    """Return when the requests under way let the next one follow."""
+    if not lane.flights or not question.carries_nonce:
+        return 0
+    gap, in_flight = question.gap, question.in_flight
+    if lane.careful_until > now:
+        gap, in_flight = max(gap, CAREFUL_GAP), 1
+    until = sorted(
+        flight.left_at + gap
+        for flight in lane.flights
+        if flight.nonce and flight.left_at + gap > now
+    )
+    return until[len(until) - in_flight] if len(until) >= in_flight else 0
+
+
+def _others_first(lane: Lane, question: Question, now: int) -> bool:
+    """Say whether somebody else who may leave now goes first."""
+    others = [
+        each for each in lane.waiting if each.token != question.token and each.ready_at <= now
+    ]
+    if not others:
+        return False
+    mine = next((each.since for each in lane.waiting if each.token == question.token), now)
+    readings = any(not each.changes for each in others) or not question.changes
+    pressed = question.pressed or any(each.pressed for each in others)
+    due = readings and lane.overtaken >= MOST_BEFORE_A_READING and not pressed
+    rank = (question.changes is due, mine, question.token)
+    return any((each.changes is due, each.since, each.token) < rank for each in others)
+
+
+def _slot_in_ms(lane: Lane, question: Question) -> int:
+    """Return how long until the member's own millisecond, where nobody orders the nonces."""
+    if question.slot is None or not question.carries_nonce or lane.last >= question.wall_ms:
+        return 0
+    past = (question.wall_ms - question.slot) % SLOTS
+    if past <= SLOT_TOLERANCE_MS and question.wall_ms - past > lane.last:
+        return 0
+    return SLOTS - past
+
+
+def _nonce(lane: Lane, question: Question) -> int:
+    base = lane.highest if question.at_top else lane.last
+    nonce = max(question.wall_ms + question.ahead_ms, base + 1)
+    if question.slot is not None:
+        past = (nonce - question.slot) % SLOTS
+        nonce -= past if past <= SLOT_TOLERANCE_MS and nonce - past > base else past - SLOTS
+    return nonce
+
+
+def _left(state: State, lane: Lane, question: Question, now: int) -> tuple[State, Pass]:
+    nonce = _nonce(lane, question) if question.carries_nonce else 0
+    if question.only_looks:
+        return state, Pass(nonce, now)
+    counters = tuple(
+        counter.counted(now, question.weight, window.room, window.period)
+        for counter, window in zip(state.counters, question.windows, strict=True)
+    )
+    waiting = tuple(each for each in lane.waiting if each.token != question.token)
+    overtakes = question.changes and any(not each.changes for each in waiting)
+    lane = lane._replace(
+        last=nonce or lane.last,
+        highest=max(nonce, lane.highest),
+        overtaken=lane.overtaken + 1 if overtakes else 0,
+        flights=(*lane.flights, Flight(question.token, nonce, now)),
+        waiting=waiting,
+    )
+    return State(counters, lane, state.members), Pass(nonce, now)
+
+
+def _waiting(lane: Lane, question: Question, now: int, ready_at: int, verdict: Wait) -> Lane:
+    others = [each for each in lane.waiting if each.token != question.token]
+    known = next((each for each in lane.waiting if each.token == question.token), None)
+    until = now + verdict.microseconds + PATIENCE
+    since = now if known is None else known.since
+    me = Waiting(question.token, question.changes, since, ready_at, until, question.pressed)
+    if known is not None and known.until >= until - PATIENCE // 2:
+        # Asked again so soon, only what others see is worth a write.
+        me = me._replace(until=known.until)
+        if me == known:
+            return lane
+    return lane._replace(waiting=(*others, me))
+
+
+def _given_back(counter: Counter, left_at: int) -> Counter:
+    stamps = counter.all()
+    if left_at in stamps:
+        stamps.remove(left_at)
+        return counter.kept(stamps, counter.capacity)
+    return counter

@@ -1,0 +1,246 @@
+"""A store that other processes use too: asked in a thread of its own, and never relied upon.
+
+Asking may wait for a lock or for a network, and Python's signals only come to the main thread: so
+one thread of this package asks, and no task, no Ctrl-C and no loop's executor is in its way. When
+the store fails, this process goes on with what it saw last, within its share of the limit.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from attrs import define, field
+
+from bitopro_orders.signals import Signal
+
+from .memory import MemoryStore, Part
+from .rules import MEMBERSHIP, SECOND, SLOTS, Pass, State, Wait, joined, put_back
+
+R = TypeVar("R")
+logger = logging.getLogger("bitopro_orders")
+
+#: How long a store that failed is left alone.
+PAUSE_SECONDS = 2.0
+#: How often a member says that it is here.
+HERE = SECOND
+#: So much of what left from here is known, should the store forget it.
+LONGEST_WINDOW = 2 * MEMBERSHIP
+MOST_OWN = 4096
+
+
+class StoreError(Exception):
+    """The shared store cannot be used, or did not answer."""
+
+
+class Backend(Protocol):
+    """Keeps the state where other processes change it too. Any exception means that it failed."""
+
+    def transact(
+        self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
+    ) -> tuple[R, State, int]:
+        """Change a part of the state, wholly or not at all.
+
+        Args:
+            part: Which part.
+            change: Gets the part, the store's time and its epoch; it may be called several times.
+            wall_ms: This machine's time, for what may be forgotten.
+
+        Returns:
+            What the change has returned, the part as it is now, and the store's time.
+        """
+
+
+class Change(Protocol):
+    """What is to be done with a part of the state."""
+
+    def __call__(
+        self, state: State, now: int, *, members: int, slot: int | None
+    ) -> tuple[State, Pass | Wait | None]:
+        """Do it.
+
+        Args:
+            state: The part.
+            now: The state's time, in microseconds.
+            members: How many share the limit without knowing of each other: 1 with a store.
+            slot: The millisecond of `rules.SLOTS` to leave in then; None with a store.
+        """
+
+
+@define(eq=False)
+class Job:
+    """Something to do with the state, and what came of it.
+
+    Attributes:
+        part: Which part it is about.
+        token: The request's.
+        change: Does it.
+        is_unsent: Whether it takes a request back.
+        wall_ms: The exchange's time, in milliseconds since the epoch.
+        needs_store: Whether it must not be done without the store.
+        signal: Is set when it is done.
+        is_done: Whether it is done.
+        result: What came of it; an error if the store was needed and failed.
+    """
+
+    part: Part
+    token: int
+    change: Change
+    wall_ms: int
+    needs_store: bool = False
+    is_unsent: bool = False
+    signal: Signal | None = None
+    is_done: bool = False
+    result: Pass | Wait | StoreError | None = None
+
+
+@define(eq=False)
+class _Own:
+    """What left from this process: by counter and token, when by this machine's clock."""
+
+    left_at: dict[str, dict[int, int]] = field(factory=dict)
+    unrecorded: dict[str, dict[int, int]] = field(factory=dict)
+    nonces: dict[str, int] = field(factory=dict)
+
+    def note(self, part: Part, token: int, given: Pass, shift: int) -> None:
+        """Remember a pass."""
+        left_at = given.left_at - shift
+        self.nonces[part.lane] = max(self.nonces.get(part.lane, 0), given.nonce)
+        for name in part.counters:
+            stamps = self.left_at.setdefault(name, {})
+            stamps[token] = left_at
+            for old in [each for each, at in stamps.items() if at < left_at - LONGEST_WINDOW]:
+                del stamps[old]
+            while len(stamps) > MOST_OWN:
+                del stamps[next(iter(stamps))]
+
+    def forget(self, part: Part, token: int) -> None:
+        """Take a request back that did not leave."""
+        for stamps in (self.left_at, self.unrecorded):
+            for name in part.counters:
+                stamps.get(name, {}).pop(token, None)
+
+
+class SharedStore:
+    """A backend, the thread that asks it, and what stands in for it.
+
+    Args:
+        backend: Where the state is.
+        clock: Returns this machine's microseconds since any fixed moment.
+    """
+
+    def __init__(self, backend: Backend, clock: Callable[[], int]) -> None:
+        self._backend = backend
+        self._clock = clock
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin as a member of its own: in a new process, and in a forked child."""
+        self._member = uuid.uuid4().hex[:12]
+        # Those of one machine differ by their process, also if they never saw the store.
+        self._wanted_slot = (os.getpid() + uuid.getnode()) % SLOTS
+        self._shift = 0
+        self._local = MemoryStore(lambda: self._clock() + self._shift)
+        self._epoch: str | None = None
+        self._own = _Own()
+        self._paused_until: int | None = None
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._serve, args=(self._jobs,), name="bitopro throttle", daemon=True
+        )
+
+    def do(self, job: Job) -> None:
+        """Have it done; the job's signal tells when."""
+        self._jobs.put(job)
+        if not self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # somebody else has started it
+                self._thread.start()
+
+    def is_idle(self, wall_ms: int) -> bool:
+        """Say whether forgetting what this process knows changes nothing."""
+        return self._jobs.empty() and self._local.is_idle(wall_ms)
+
+    def _serve(self, jobs: "queue.SimpleQueue[Job]") -> None:
+        while True:
+            job = jobs.get()
+            try:
+                job.result = self._run(job)
+            except Exception as error:
+                logger.exception("the throttle failed")
+                job.result = StoreError(f"the throttle failed ({type(error).__name__})")
+            job.is_done = True
+            if job.signal is not None:
+                job.signal.set()
+
+    def _run(self, job: Job) -> Pass | Wait | StoreError | None:
+        if self._paused_until is None or self._clock() >= self._paused_until:
+            try:
+                result = self._ask(job)
+            except Exception as error:  # noqa: BLE001 - whatever ails the store
+                reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+                if self._paused_until is None:
+                    logger.warning("shared store failed, limit is local: %s", reason)
+                self._paused_until = self._clock() + round(PAUSE_SECONDS * SECOND)
+            else:
+                if self._paused_until is not None:
+                    logger.info("the shared store answers again")
+                self._paused_until = None
+                return result
+        if job.needs_store:
+            return StoreError("the shared store failed")
+        return self._stand_in(job)
+
+    def _ask(self, job: Job) -> Pass | Wait | None:
+        own, part = self._own, job.part
+
+        def change(state: State, now: int, epoch: str) -> tuple[State, Pass | Wait | None]:
+            if self._epoch not in {None, epoch}:
+                # It forgot. What this process knows of its own requests goes back in.
+                own.unrecorded = {name: dict(stamps) for name, stamps in own.left_at.items()}
+            self._epoch = epoch
+            slot, seen = state.members.get(self._member, (self._wanted_slot, now - HERE))
+            if not 0 <= now - seen < HERE:
+                state = joined(state, self._member, slot, now)
+            shift = now - self._clock()
+            missing = [
+                [at + shift for at in own.unrecorded.get(name, {}).values()]
+                for name in part.counters
+            ]
+            nonce = own.nonces.get(part.lane, 0)
+            if any(missing) or state.lane.highest < nonce:
+                state = put_back(state, missing, nonce)
+            return job.change(state, now, members=1, slot=None)
+
+        result, state, now = self._backend.transact(part, change, job.wall_ms)
+        for name in part.counters:
+            own.unrecorded.pop(name, None)
+        self._shift = now - self._clock()
+        self._local.everything = self._local.everything.with_part(part, state)
+        if isinstance(result, Pass):
+            own.note(part, job.token, result, self._shift)
+        elif job.is_unsent:
+            own.forget(part, job.token)
+        return result
+
+    def _stand_in(self, job: Job) -> Pass | Wait | None:
+        own, members = self._own, self._local.everything.members
+        newest = max((seen for _, seen in members.values()), default=0)
+        here = sum(newest - seen < MEMBERSHIP for _, seen in members.values())
+        slot, _ = members.get(self._member, (self._wanted_slot, 0))
+
+        def change(state: State, now: int) -> tuple[State, Pass | Wait | None]:
+            return job.change(state, now, members=max(1, here), slot=slot)
+
+        result = self._local.transact(job.part, change, job.wall_ms)
+        if isinstance(result, Pass):
+            own.note(job.part, job.token, result, self._shift)
+            for name in job.part.counters:
+                left_at = result.left_at - self._shift
+                own.unrecorded.setdefault(name, {})[job.token] = left_at
+        elif job.is_unsent:
+            own.forget(job.part, job.token)
+        return result

@@ -1,0 +1,127 @@
+"""HTTP/1.1 without IO: the request's bytes, and the answer from the bytes that come in.
+
+httptools is a parser, not a client: status and keep-alive are read inside its callbacks, an answer
+is final at the first message whose status is 200 or above, and whatever comes after it spoils the
+connection and changes nothing.
+"""
+
+import httptools
+
+from . import LONGEST_ANSWER, LONGEST_HEAD, Answer, Headers
+
+
+def request_bytes(method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
+    """Return the request, written once.
+
+    Args:
+        method: In capitals.
+        target: The path with the query.
+        headers: By name, `Host` among them.
+        body: The body; its length is added where there is one, or the method expects one.
+    """
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body or method in {"POST", "PUT", "PATCH"}:
+        lines.append(f"Content-Length: {len(body)}")
+    text = "\r\n".join(lines)
+    # Whoever can put a line break into a header could add a request of its own.
+    if not text.count("\r\n") == text.count("\r") == text.count("\n") == len(lines) - 1:
+        raise ValueError("a header has a line break")
+    return text.encode("latin-1") + b"\r\n\r\n" + body
+
+
+class AnswerParser:
+    """Takes in one answer.
+
+    Its frames hold what the other side has sent, so nothing is raised from them.
+
+    Attributes:
+        is_complete: Whether the answer is whole.
+        is_broken: Whether what came is no answer.
+        may_reuse: Whether the connection may carry another request.
+        size: How many bytes came in.
+    """
+
+    __slots__ = (
+        "_body", "_headers", "_length", "_parser", "_status",
+        "is_broken", "is_complete", "may_reuse", "size",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        # The later of two lengths would be believed by some; the connection is closed after it.
+        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
+        self._status = self.size = self._length = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self.is_complete = self.is_broken = False
+        self.may_reuse = True
+
+    def feed(self, data: bytes) -> bool:
+        """Take in bytes; return whether there is nothing more to wait for."""
+        self.size += len(data)
+        if self.is_complete:
+            self.may_reuse = False
+            return True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.may_reuse = False
+            self.is_broken = not self.is_complete
+        if not self.is_complete and self.size > LONGEST_ANSWER + LONGEST_HEAD:
+            self.is_broken = True
+        return self.is_complete or self.is_broken
+
+    def end(self) -> None:
+        """Take in the end of the stream, which completes a body without a length."""
+        self.may_reuse = False
+        if not self.is_complete:
+            names = {name.lower() for name, _ in self._headers}
+            without_length = not names & {b"content-length", b"transfer-encoding"}
+            self.is_complete = self._status >= 200 and without_length and not self.is_broken
+            self.is_broken = not self.is_complete
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it was given up for its length."""
+        return self.size > LONGEST_ANSWER
+
+    def answer(self) -> Answer:
+        """Return the answer, once it is complete."""
+        del self._parser  # each holds the other
+        return Answer(self._status, Headers(self._headers), b"".join(self._body))
+
+    def on_message_begin(self) -> None:
+        """Begin another message: an interim one came first, or one too many follows."""
+        if self.is_complete:
+            self.may_reuse = False
+        else:
+            self._headers.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        if not self.is_complete:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Read the status while the parser still knows it."""
+        if not self.is_complete:
+            self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if not self.is_complete:
+            self._body.append(body)
+            self._length += len(body)
+            if self._length > LONGEST_ANSWER:
+                self.is_broken = True
+
+    def on_message_complete(self) -> None:
+        """Be complete, unless it was an interim answer such as 103."""
+        if self.is_complete or self._status < 200:
+            return
+        self.is_complete = not self.is_broken
+        names = [name.lower() for name, _ in self._headers]
+        two_lengths = b"content-length" in names and b"transfer-encoding" in names
+        if two_lengths or not self._parser.should_keep_alive():
+            self.may_reuse = False
