@@ -23,6 +23,8 @@ from .errors import (
 LONGEST_MESSAGE = 300
 #: What a message quotes of a secret is masked from so many characters on.
 LEAST_PREFIX = 8
+#: What is shorter hides nothing, and would be found in any text.
+LEAST_SECRET = 4
 #: What asks for more than a year has not understood the header.
 LONGEST_WAIT_SECONDS = 366 * 86400
 
@@ -76,7 +78,8 @@ def exchange_message(content: bytes, secrets: Iterable[Secret] = ()) -> str:
     if not isinstance(message, str):
         return ""
     for secret in secrets:
-        message = _masked(message, secret)
+        if len(secret.reveal()) >= LEAST_SECRET:
+            message = _masked(message, secret)
     return " ".join(message.split())[:LONGEST_MESSAGE]
 
 

@@ -38,6 +38,7 @@ def connect(
     shared: str | os.PathLike[str] | None = None,
     egress: str = "",
     tls: ssl.SSLContext | None = None,
+    transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
     on_attempt: Callable[[AttemptRecord], object] | None = None,
     timing: Timing | None = None,
 ) -> "OrdersClient":
@@ -63,6 +64,9 @@ def connect(
             each its name where machines that share a store have addresses of their own.
         tls: What verifies the server; by default the certificates that certifi brings. A company's
             own authority is a reason to give one.
+        transport: A transport of httpx in place of the package's own, for proxies, recorders and
+            mocks. Whether a byte has left is then judged from its errors; one that retries by
+            itself repeats a nonce. Whoever made it closes it.
         on_attempt: Called with an `AttemptRecord` after each attempt, for metrics.
         timing: The clocks, the sleeps and the randomness.
 
@@ -86,7 +90,6 @@ def connect(
     except (TypeError, ValueError):
         # Not quoted: the URL may hold a password.
         raise InvalidArgumentError("shared must be a folder or a redis:// URL") from None
-    context = _Context(tls)
     sender = Sender(
         credentials,
         frozenset({url.host}),
@@ -102,9 +105,34 @@ def connect(
         timeout=httpx.Timeout(timeout),
         verify_ssl=True if tls is None else tls,
         sender=sender,
-        threads=ThreadChannel(timing, Threads(context, timing.monotonic)),
-        tasks=TaskChannel(timing, Tasks(context, timing.monotonic)),
+        **_channels(transport, _Context(tls), timing),
     )
+
+
+def _channels(
+    transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None,
+    context: "_Context",
+    timing: Timing,
+) -> dict[str, Any]:
+    """Return what carries out the steps, in threads and in tasks."""
+    if transport is None:
+        return {
+            "threads": ThreadChannel(timing, Threads(context, timing.monotonic)),
+            "tasks": TaskChannel(timing, Tasks(context, timing.monotonic)),
+        }
+    from .transport.through_httpx import TasksThroughHttpx, ThreadsThroughHttpx
+
+    threads = tasks = None
+    if isinstance(transport, httpx.BaseTransport):
+        threads = ThreadChannel(timing, ThreadsThroughHttpx(transport))
+    if isinstance(transport, httpx.AsyncBaseTransport):
+        tasks = TaskChannel(timing, TasksThroughHttpx(transport))
+    if threads is None and tasks is None:
+        raise InvalidArgumentError(
+            "transport must be an httpx transport, such as httpx.HTTPTransport(proxy=...), not "
+            f"{type(transport).__name__}"
+        )
+    return {"threads": threads, "tasks": tasks}
 
 
 class _Context:
@@ -154,8 +182,8 @@ class OrdersClient(Client):
     """
 
     _sender: Sender = field(kw_only=True, alias="sender")
-    _threads: ThreadChannel = field(kw_only=True, alias="threads", repr=False)
-    _tasks: TaskChannel = field(kw_only=True, alias="tasks", repr=False)
+    _threads: ThreadChannel | None = field(kw_only=True, alias="threads", repr=False)
+    _tasks: TaskChannel | None = field(kw_only=True, alias="tasks", repr=False)
     _route: Route | None = field(default=None, init=False, repr=False)
 
     def send(self, call: Call[T]) -> Response[T]:
@@ -201,16 +229,21 @@ class OrdersClient(Client):
 
     def run(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this thread."""
+        if self._threads is None:
+            raise TypeError("the transport given to connect() is for tasks: use the async functions")
         return drive(steps, self._threads)
 
     async def run_async(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this task."""
+        if self._tasks is None:
+            raise TypeError("the transport given to connect() is for threads: use the sync functions")
         return await drive_async(steps, self._tasks)
 
     def close(self) -> None:
         """Close all connections, also of copies of this client; the next call opens new ones."""
-        self._threads.transport.close()
-        self._tasks.transport.close()
+        for channel in (self._threads, self._tasks):
+            if channel is not None:
+                channel.transport.close()
 
     def __enter__(self) -> Self:
         """Return the client; leaving closes its connections."""

@@ -3,8 +3,6 @@
 The policy is written once, as a generator of steps. Only here does it differ who carries them out.
 """
 
-import asyncio
-import time
 from collections.abc import Generator
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +13,7 @@ from .timing import Timing
 from .transport import Answer, Attempt, Origin
 
 T = TypeVar("T")
+MACHINES_OWN = Timing().monotonic
 Connection = Any  # each transport's own
 
 
@@ -104,7 +103,10 @@ class Wait:
 
 @define
 class Listen:
-    """Wait for a signal, for so many seconds at most."""
+    """Wait for a signal, for so many seconds at most.
+
+    Where the clock is not the machine's, nothing but its own sleep lets its time pass.
+    """
 
     signal: Signal
     seconds: float
@@ -112,7 +114,7 @@ class Listen:
     def run(self, channel: ThreadChannel) -> None:
         """Wait in this thread."""
         assert isinstance(self.signal, ThreadSignal)
-        if channel.timing.sleep is time.sleep:
+        if channel.timing.monotonic is MACHINES_OWN:
             self.signal.wait(self.seconds)
         else:
             channel.timing.sleep(self.seconds)
@@ -120,7 +122,7 @@ class Listen:
     async def run_async(self, channel: TaskChannel) -> None:
         """Wait in this task."""
         assert isinstance(self.signal, TaskSignal)
-        if channel.timing.sleep_async is asyncio.sleep:
+        if channel.timing.monotonic is MACHINES_OWN:
             await self.signal.wait(self.seconds)
         else:
             await channel.timing.sleep_async(self.seconds)

@@ -99,6 +99,11 @@ class Attempt:
         self.tally.sent += 1
         self.tally.is_under_way = True
 
+    def take_back(self) -> None:
+        """Note that no byte has left after all."""
+        self.has_left, self.left_at = False, None
+        self.tally.sent -= 1
+
     def phase_end(self) -> float:
         """Return when the phase that begins now must be over."""
         return min(self.deadline, self.monotonic() + self.phase_seconds)

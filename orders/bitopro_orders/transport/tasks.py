@@ -126,7 +126,6 @@ class _Home:
             yield
         finally:
             self.idle.close()
-            await asyncio.sleep(0)
 
 
 class Tasks:
