@@ -82,18 +82,27 @@ async def test_a_cancel_async(account: dict[str, Any]) -> None:
 
 
 def test_an_unknown_order(account: dict[str, Any]) -> None:
-    with connect(**account, transport=httpx.HTTPTransport()) as client, pytest.raises(NotFoundError):
+    with (
+        connect(**account, transport=httpx.HTTPTransport()) as client,
+        pytest.raises(NotFoundError),
+    ):
         cancel_order.sync("BTC_TWD", "1", client=client)
 
 
 def test_a_wrong_key(account: dict[str, Any]) -> None:
     account = {**account, "credentials": Credentials("wrong", "wrong", "wrong@example.com")}
-    with connect(**account, transport=httpx.HTTPTransport()) as client, pytest.raises(AuthenticationError):
+    with (
+        connect(**account, transport=httpx.HTTPTransport()) as client,
+        pytest.raises(AuthenticationError),
+    ):
         cancel_order.sync("BTC_TWD", "2959906694", client=client)
 
 
 def test_what_was_not_recorded_is_not_answered(account: dict[str, Any], record_mode: str) -> None:
     if record_mode != "none":
         pytest.skip("only a replay has nothing to answer with")
-    with connect(**account, transport=httpx.HTTPTransport()) as client, pytest.raises(Exception, match="CannotOverwriteExistingRequest"):
+    with (
+        connect(**account, transport=httpx.HTTPTransport()) as client,
+        pytest.raises(Exception, match="CannotOverwriteExistingCassetteException"),
+    ):
         cancel_order.sync("BTC_TWD", "2959906694", client=client)

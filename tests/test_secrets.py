@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
 from bitopro_orders import BitoProError, OrdersClient, connect
+from bitopro_orders.message import Message
+from bitopro_orders.transport import Answer, Headers
 from bitopro_sandbox import Account, Sandbox, Settings, faults, serve
 from bitopro_sandbox.faults import Fault
 from tests.support import ROOT, credentials_of, wire
@@ -146,17 +149,16 @@ def test_no_form_of_the_client_shows_it(client_of: Callable[[], OrdersClient]) -
         with pytest.raises(TypeError) as caught:
             pickle.dumps(client)
         assert not leaks(str(caught.value))
-        auth = client.get_httpx_client().auth
-        assert not leaks(repr(auth) + repr(vars(auth)))
+        call = cancel_order.call(*ORDER)
+        steps = client.steps(call)
+        assert not leaks(repr(steps) + repr(call) + repr(client._routed()))
+        parts = [client._sender, client._sender._signer, client._threads, client._tasks]
+        assert not leaks("".join(map(repr, parts)))
 
 
 def test_an_error_leaves_no_signed_request_behind(
     canary: Sandbox, client_of: Callable[[], OrdersClient]
 ) -> None:
-    import httpx
-
-    from bitopro_client.api.orders import cancel_order
-
     canary.faults.add(faults.drop_answer())
     with client_of() as client, pytest.raises(BitoProError) as caught:
         cancel_order.sync(*ORDER, client=client)
@@ -165,7 +167,7 @@ def test_an_error_leaves_no_signed_request_behind(
     gc.collect()
     for each in everything_reachable(error):
         for found in gc.get_referents(each, vars(each)):
-            assert not isinstance(found, httpx.Request | httpx.Response | httpx.Headers)
+            assert not isinstance(found, bytes | Answer | Headers | Message)
 
 
 FAILING = """

@@ -1,5 +1,6 @@
 """The everyday door: a generated client that signs, and whose errors say what happened."""
 
+import asyncio
 import os
 import ssl
 from collections.abc import Callable, Generator
@@ -230,20 +231,29 @@ class OrdersClient(Client):
     def run(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this thread."""
         if self._threads is None:
-            raise TypeError("the transport given to connect() is for tasks: use the async functions")
+            raise TypeError(_FOR_TASKS)
         return drive(steps, self._threads)
 
     async def run_async(self, steps: Generator[Step, Any, T]) -> T:
         """Carry out steps in this task."""
         if self._tasks is None:
-            raise TypeError("the transport given to connect() is for threads: use the sync functions")
+            raise TypeError(_FOR_THREADS)
         return await drive_async(steps, self._tasks)
+
+    def leave_alone(self, task: "asyncio.Future[Any]") -> None:
+        """Keep a task that nobody waits for until it is done, or until the client is closed."""
+        if self._tasks is not None:
+            self._tasks.leave_alone(task)
 
     def close(self) -> None:
         """Close all connections, also of copies of this client; the next call opens new ones."""
+        self._close()
+
+    def _close(self) -> list["asyncio.Future[Any]"]:
         for channel in (self._threads, self._tasks):
             if channel is not None:
                 channel.transport.close()
+        return [] if self._tasks is None else self._tasks.end_tasks()
 
     def __enter__(self) -> Self:
         """Return the client; leaving closes its connections."""
@@ -259,7 +269,8 @@ class OrdersClient(Client):
 
     async def __aexit__(self, *args: object, **kwargs: object) -> None:
         """Close all connections, and let the loop see them closed."""
-        self.close()
+        if ending := self._close():
+            await asyncio.wait(ending)
         await self._sender.timing.sleep_async(0)
 
     @property
@@ -314,6 +325,8 @@ class OrdersClient(Client):
         raise TypeError(_NO_HTTPX)
 
 
+_FOR_TASKS = "the transport given to connect() is for tasks: use the async functions"
+_FOR_THREADS = "the transport given to connect() is for threads: use the sync functions"
 _NO_HTTPX = (
     "a client of connect() counts its requests and keeps their nonces in order, so it has no "
     "httpx client: describe the operation in the spec, or use bitopro_client.Client with BitoProAuth"

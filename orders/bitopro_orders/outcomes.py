@@ -33,8 +33,8 @@ from .errors import (
     RejectedError,
 )
 from .policy import require_seconds
-from .steps import Step, Wait
 from .states import FINAL, LIVE, decimal_of, status_of, time_of
+from .steps import Step, Wait
 from .transport import Tally
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -176,14 +176,14 @@ async def cancel_and_confirm_async(
             raise
     finally:
         telling.cancel()
+        client.leave_alone(telling)
     if told.outcome is None:
         return reading.result()
     # The order is final. What has left is let in: given up, it would cost its connection.
     if not tally.is_under_way:
         reading.cancel()
     reading.add_done_callback(_seen)
-    _let_in.add(reading)
-    reading.add_done_callback(_let_in.discard)
+    client.leave_alone(reading)
     return told.outcome
 
 
@@ -192,10 +192,6 @@ class _Told:
     """What the stream has told, for who reads beside it."""
 
     outcome: CancelOutcome | None = None
-
-
-#: Requests whose answers nobody needs any more; a loop holds its tasks only weakly.
-_let_in: set[asyncio.Future[CancelOutcome]] = set()
 
 
 def _seen(future: asyncio.Future[Any]) -> None:
@@ -372,6 +368,8 @@ def _confirmation(
             if told is not None and told.outcome is not None:
                 return told.outcome
             order = yield from reading.read()
+            if told is not None and told.outcome is not None:
+                return told.outcome
             if isinstance(order, Order):
                 found = outcome_of(order, pair, order_id, tally, seen_by="reading")
                 if found is not None:

@@ -3,12 +3,14 @@
 The policy is written once, as a generator of steps. Only here does it differ who carries them out.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Generator
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 
-from .signals import Signal, TaskSignal, ThreadSignal
+from .signals import Signal, TaskSignal, ThreadSignal, running_loop
 from .timing import Timing
 from .transport import Answer, Attempt, Origin
 
@@ -55,10 +57,28 @@ class TaskChannel:
 
     timing: Timing
     transport: TaskTransport
+    _left_alone: set["asyncio.Future[Any]"] = field(factory=set, init=False, repr=False)
 
     def signal(self) -> Signal:
         """Return what wakes this task."""
         return TaskSignal()
+
+    def leave_alone(self, task: "asyncio.Future[Any]") -> None:
+        """Keep a task that nobody waits for: a loop holds its tasks only weakly."""
+        self._left_alone.add(task)
+        task.add_done_callback(self._left_alone.discard)
+
+    def end_tasks(self) -> list["asyncio.Future[Any]"]:
+        """Cancel the tasks that nobody waits for; return those of the running loop."""
+        here = running_loop()
+        ended = list(self._left_alone)
+        for task in ended:
+            if task.get_loop() is here:
+                task.cancel()
+            else:
+                with contextlib.suppress(RuntimeError):  # its loop is closed
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        return [task for task in ended if task.get_loop() is here]
 
 
 Channel = ThreadChannel | TaskChannel

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, define, field
 
-from bitopro_auth import Credentials
+from bitopro_auth import Credentials, base_url_from_env
 from bitopro_auth.auth import is_loopback
 from bitopro_auth.credentials import Secret
 from bitopro_auth.signing import identity_json, signed_headers
@@ -149,6 +149,17 @@ def _checked_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _base_url_beside(stream_url: str) -> str | None:
+    """Return where the API of a stream is, unless the default or the environment says it.
+
+    What has its streams elsewhere, such as the sandbox, has its API at the same place.
+    """
+    url = urlsplit(stream_url)
+    if url.hostname == urlsplit(STREAM_URL).hostname or base_url_from_env():
+        return None
+    return f"{'https' if url.scheme == 'wss' else 'http'}://{url.netloc}"
+
+
 @define(eq=False, repr=False)
 class OrderHistory:
     """The stream of the account's done orders: `async with`, then `async for`.
@@ -226,7 +237,8 @@ class OrderHistory:
         self._credentials = given_or_from_env(self._credentials)
         if self._nonce is None and (ours is None or ours.credentials != self._credentials):
             # Never asked for an order: it knows the nonces of this process for this key.
-            ours = connect(self._credentials, timing=self._timing)
+            base_url = _base_url_beside(self._stream_url)
+            ours = connect(self._credentials, base_url=base_url, timing=self._timing)
         self._ours = ours
 
     async def __aenter__(self) -> Self:

@@ -160,7 +160,7 @@ def test_a_timeout_after_sending_is_unknown_and_soon(
     with only_this_changes(bitopro_sandbox, ORDER[1]), pytest.raises(OutcomeUnknownError) as caught:
         cancel_at(lambda: make_client(timeout=0.3), *ORDER)
     assert time.monotonic() - started < 2
-    assert "ReadTimeout" in str(caught.value)
+    assert "no answer came (no whole answer came in time)" in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -179,7 +179,7 @@ def test_nothing_listens(cancel_at: CancelAt) -> None:
         base_url = server.base_url
     with pytest.raises(NotSentError, match="Calling again is safe") as caught:
         cancel_at(lambda: connect(Credentials("k", "s", "i"), base_url=base_url), *ORDER)
-    assert type(caught.value.__cause__).__name__ == "ConnectError"
+    assert type(caught.value.__cause__).__name__ == "NotConnectedError"
 
 
 def test_a_wrong_secret(bitopro_sandbox: Sandbox, cancel_at: CancelAt) -> None:
@@ -257,9 +257,14 @@ NOW = format_datetime(datetime(2026, 1, 1, tzinfo=UTC), usegmt=True)
 def test_retry_after_in_both_its_forms(
     cancel_at: CancelAt, headers: str, seconds: float | None
 ) -> None:
+    policy = SendingPolicy(attempts=1)
     with wire(b'{"error":"slow down"}', "429 Too Many Requests", headers) as server:
+
+        def make() -> OrdersClient:
+            return connect(Credentials("k", "s", "i"), base_url=server.base_url, policy=policy)
+
         with pytest.raises(RateLimitedError) as caught:
-            cancel_at(lambda: connect(Credentials("k", "s", "i"), base_url=server.base_url), *ORDER)
+            cancel_at(make, *ORDER)
     assert caught.value.retry_after == seconds
 
 

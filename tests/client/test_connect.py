@@ -1,7 +1,7 @@
 """`connect()`: what it takes, what it refuses, and what it sets."""
 
+import asyncio
 import math
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import pytest
 
 from bitopro_auth import Credentials
 from bitopro_client import Client
-from bitopro_orders import BitoProError, InvalidArgumentError, NotSentError, connect
+from bitopro_client.api.orders import cancel_order
+from bitopro_orders import BitoProError, InvalidArgumentError, NotSentError, OrdersClient, connect
 from bitopro_orders.errors import RejectedError
+from bitopro_orders.transport import Origin
 
 CREDENTIALS = Credentials("k", "s", "i@example.com")
 VARIABLES = ("BITOPRO_API_KEY", "BITOPRO_API_SECRET", "BITOPRO_EMAIL", "BITOPRO_BASE_URL")
@@ -24,37 +26,34 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(params=[Client.get_httpx_client, Client.get_async_httpx_client])
-def inner(request: pytest.FixtureRequest) -> Callable[[Client], Any]:
-    found: Callable[[Client], Any] = request.param
-    return found
+def where(client: OrdersClient) -> tuple[Origin, str]:
+    route = client._routed()
+    return route.origin, route.path
 
 
 def test_it_is_the_generated_client() -> None:
     assert isinstance(connect(CREDENTIALS), Client)
 
 
-def test_every_phase_has_a_finite_timeout(inner: Callable[[Client], Any]) -> None:
-    for client in (connect(CREDENTIALS), Client()):
-        phases = inner(client).timeout.as_dict()
-        assert all(seconds is not None and math.isfinite(seconds) for seconds in phases.values())
+def test_every_phase_has_a_finite_timeout() -> None:
+    assert connect(CREDENTIALS)._routed().phase_seconds == 10
+    assert connect(CREDENTIALS, timeout=3)._routed().phase_seconds == 3
+    assert connect(CREDENTIALS).with_timeout(4)._routed().phase_seconds == 4
+    for inner in (Client().get_httpx_client(), Client().get_async_httpx_client()):
+        phases = inner.timeout.as_dict().values()
+        assert all(seconds is not None and math.isfinite(seconds) for seconds in phases)
 
 
-def test_it_goes_to_the_exchange_by_default(inner: Callable[[Client], Any]) -> None:
-    http = inner(connect(CREDENTIALS))
-    assert http.base_url == httpx.URL("https://api.bitopro.com/v3/")
-    assert http.follow_redirects is False
-    assert http.trust_env is False
+def test_it_goes_to_the_exchange_by_default() -> None:
+    assert where(connect(CREDENTIALS)) == (Origin("https", "api.bitopro.com", 443), "/v3")
 
 
-def test_the_environment_gives_what_is_not_given(
-    inner: Callable[[Client], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_gives_what_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in zip(VARIABLES, ("k", "s", "i", "https://x.example/v9"), strict=True):
         monkeypatch.setenv(name, value)
-    assert inner(connect()).base_url == httpx.URL("https://x.example/v9/")
+    assert where(connect()) == (Origin("https", "x.example", 443), "/v9")
     other = connect(base_url="http://localhost:1/v3")
-    assert inner(other).base_url == httpx.URL("http://localhost:1/v3/")
+    assert where(other) == (Origin("http", "localhost", 1), "/v3")
 
 
 def test_missing_credentials_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,17 +107,49 @@ def test_an_empty_base_url_is_not_the_exchange() -> None:
         connect(CREDENTIALS, base_url="")
 
 
-def test_an_httpx_client_that_calls_would_not_go_through_is_refused() -> None:
-    client = connect(CREDENTIALS)
-    with pytest.raises(TypeError, match="base_url"):
-        client.set_httpx_client(httpx.Client())
-    with pytest.raises(TypeError, match="base_url"):
-        client.set_async_httpx_client(httpx.AsyncClient())
+@pytest.mark.parametrize(
+    "reach",
+    [
+        lambda client: client.get_httpx_client(),
+        lambda client: client.get_async_httpx_client(),
+        lambda client: client.set_httpx_client(httpx.Client()),
+        lambda client: client.set_async_httpx_client(httpx.AsyncClient()),
+    ],
+    ids=["get", "get async", "set", "set async"],
+)
+def test_an_httpx_client_that_calls_would_not_go_through_is_refused(
+    reach: Callable[[OrdersClient], object],
+) -> None:
+    with pytest.raises(TypeError, match="keeps their nonces in order, so it has no httpx client"):
+        reach(connect(CREDENTIALS))
 
 
-def test_a_company_may_bring_its_own_authority() -> None:
-    context = ssl.create_default_context()
-    assert connect(CREDENTIALS, tls=context)._tls() is context
+@pytest.mark.parametrize("transport", ["http://proxy:8080", httpx.HTTPTransport, httpx.Client()])
+def test_a_transport_that_is_none_is_refused(transport: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="transport must be an httpx transport"):
+        connect(CREDENTIALS, transport=transport)
+
+
+def test_a_transport_of_the_other_kind_is_a_sentence() -> None:
+    answers = httpx.MockTransport(lambda _: httpx.Response(404, json={"error": "no"}))
+
+    class ForThreads(httpx.BaseTransport):
+        handle_request = answers.handle_request
+
+    class ForTasks(httpx.AsyncBaseTransport):
+        handle_async_request = answers.handle_async_request
+
+    order = ("BTC_TWD", "1")
+    with pytest.raises(TypeError, match="use the async functions"):
+        cancel_order.sync(*order, client=connect(CREDENTIALS, transport=ForTasks()))
+    with pytest.raises(TypeError, match="use the sync functions"):
+        asyncio.run(
+            cancel_order.asyncio(*order, client=connect(CREDENTIALS, transport=ForThreads()))
+        )
+    with pytest.raises(RejectedError):
+        cancel_order.sync(*order, client=connect(CREDENTIALS, transport=ForThreads()))
+    with pytest.raises(RejectedError):
+        asyncio.run(cancel_order.asyncio(*order, client=connect(CREDENTIALS, transport=ForTasks())))
 
 
 def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:

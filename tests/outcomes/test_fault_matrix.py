@@ -207,8 +207,9 @@ def with_history(sandbox: Sandbox, orders: list[Order]) -> dict[str, Result]:
         async with order_history(
             credentials,
             stream_url=sandbox.stream_url,
-            first_backoff_seconds=0.02,
+            first_backoff_seconds=0.2,
             silence_seconds=0.1,
+            timing=HURRIED,
         ) as history:
             return await _in_tasks(sandbox, orders, history)
 

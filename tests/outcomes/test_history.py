@@ -37,11 +37,11 @@ class Told:
 
 async def confirm(sandbox: Sandbox, history: Told, seconds: float = 5) -> CancelOutcome:
     before = asyncio.all_tasks()
-    async with client_of(sandbox, timeout=2, policy=None) as client:
-        try:
+    try:
+        async with client_of(sandbox, timeout=2, policy=None) as client:
             return await cancel_and_confirm_async(client, *ORDER, history=history, timeout=seconds)
-        finally:
-            assert asyncio.all_tasks() == before, "nothing is left behind"
+    finally:
+        assert asyncio.all_tasks() == before, "nothing is left behind"
 
 
 def when_final(sandbox: Sandbox) -> Told:

@@ -56,7 +56,7 @@ class Everything(NamedTuple):
     def encoded(self) -> str:
         """Return all but the counters' stamps as JSON, as the other stores keep it."""
         counters = {
-            name: [each.total, each.capacity, each.period, each.cool_until]
+            name: [each.total, each.capacity, *each[2:]]
             for name, each in self.counters.items()
         }
         content = {
@@ -85,8 +85,8 @@ class Everything(NamedTuple):
                 raise ValueError("it was written by another version")
             return cls(
                 {
-                    name: Counter(total, stamps(name, capacity), period, cool_until)
-                    for name, (total, capacity, period, cool_until) in content["counters"].items()
+                    name: Counter(total, stamps(name, capacity), *others)
+                    for name, (total, capacity, *others) in content["counters"].items()
                 },
                 {name: _lane(values) for name, values in content["lanes"].items()},
                 {name: (slot, seen) for name, (slot, seen) in content["members"].items()},

@@ -42,12 +42,14 @@ class Counter(NamedTuple):
         stamps: When the last ones left: a ring of eight bytes each.
         period: The limit's period, for who looks whether this is still needed.
         cool_until: Nothing leaves before.
+        newest: The last stamp, also for who has not read the ring.
     """
 
     total: int = 0
     stamps: bytes = b""
     period: int = 0
     cool_until: int = 0
+    newest: int = 0
 
     @property
     def capacity(self) -> int:
@@ -71,7 +73,7 @@ class Counter(NamedTuple):
             at = total % counter.capacity * 8
             stamps = stamps[:at] + stamp + stamps[at + 8 :]
             total += 1
-        return Counter(total, stamps, max(period, self.period), self.cool_until)
+        return Counter(total, stamps, max(period, self.period), self.cool_until, now)
 
     def all(self) -> list[int]:
         """Return all stamps, the oldest first."""
@@ -81,12 +83,12 @@ class Counter(NamedTuple):
         """Return it with these stamps, the oldest first, in place of its own."""
         newest = list(stamps)[-capacity:]
         ring = b"".join(map(_STAMP.pack, newest)).ljust(capacity * 8, b"\0")
-        return self._replace(total=len(newest), stamps=ring)
+        last = newest[-1] if newest else 0
+        return self._replace(total=len(newest), stamps=ring, newest=last)
 
     def is_idle(self, now: int) -> bool:
         """Say whether forgetting it changes nothing."""
-        slack = self.period + LONGEST_SLACK
-        return max(self.ago(1) + slack, self.cool_until) < now
+        return max(self.newest + self.period + LONGEST_SLACK, self.cool_until) < now
 
 
 class Flight(NamedTuple):
@@ -248,7 +250,7 @@ def enter(state: State, now: int, *, question: Question) -> tuple[State, Pass | 
     for flight in lane.flights:
         if flight.token == question.token:
             return state, Pass(flight.nonce, flight.left_at)
-    ready_at = _ready_at(state.counters, question.windows, now)
+    ready_at = _ready_at(state.counters, question, now)
     if ready_at > now:
         verdict = Wait(ready_at - now, ready_at - now)
     elif (busy_until := _busy_until(lane, question, now)) > now:
@@ -344,11 +346,11 @@ def _tidied(lane: Lane, now: int) -> Lane:
     return lane
 
 
-def _ready_at(counters: tuple[Counter, ...], windows: tuple[Window, ...], now: int) -> int:
+def _ready_at(counters: tuple[Counter, ...], question: Question, now: int) -> int:
     """Return when every window has room and no cool-down is left."""
     ready_at = 0
-    for counter, window in zip(counters, windows, strict=True):
-        left_at = counter.ago(window.requests)
+    for counter, window in zip(counters, question.windows, strict=True):
+        left_at = counter.ago(max(1, window.requests + 1 - question.weight))
         if 0 < left_at <= now + READING_ERROR:
             ready_at = max(ready_at, left_at + window.length)
         ready_at = max(ready_at, counter.cool_until)

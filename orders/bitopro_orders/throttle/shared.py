@@ -5,7 +5,6 @@ one thread of this package asks, and no task, no Ctrl-C and no loop's executor i
 the store fails, this process goes on with what it saw last, within its share of the limit.
 """
 
-import contextlib
 import logging
 import os
 import queue
@@ -149,22 +148,27 @@ class SharedStore:
         self._own = _Own()
         self._paused_until: int | None = None
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._thread = threading.Thread(
-            target=self._serve, args=(self._jobs,), name="bitopro throttle", daemon=True
-        )
+        self._baton = threading.Lock()
 
     def do(self, job: Job) -> None:
         """Have it done; the job's signal tells when."""
         self._jobs.put(job)
-        if not self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # somebody else has started it
-                self._thread.start()
+        if not self._baton.locked():
+            threading.Thread(
+                target=self._serve,
+                args=(self._jobs, self._baton),
+                name="bitopro throttle",
+                daemon=True,
+            ).start()
 
     def is_idle(self, wall_ms: int) -> bool:
         """Say whether forgetting what this process knows changes nothing."""
         return self._jobs.empty() and self._local.is_idle(wall_ms)
 
-    def _serve(self, jobs: "queue.SimpleQueue[Job]") -> None:
+    def _serve(self, jobs: "queue.SimpleQueue[Job]", baton: threading.Lock) -> None:
+        # Of several threads that were started at once, one serves; no signal comes here.
+        if not baton.acquire(blocking=False):
+            return
         while True:
             job = jobs.get()
             try:

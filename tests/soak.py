@@ -1,0 +1,68 @@
+"""Runs the throttle's state machine for minutes, with faults at random, and says what it found.
+
+It ends at the first violation with 1, and prints the seed that repeats its orders (not what several
+processes do at the same moment).
+"""
+
+import argparse
+import itertools
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from tests.throttle.machine import Pool, Redis
+from tests.throttle.test_state_machine import Report, run
+
+EXAMPLES = 4
+STEPS = 20
+KINDS = ("folder", "redis", "memory")
+
+
+def main() -> int:
+    """Run it and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, help="repeat one run of examples")
+    parser.add_argument("--kind", choices=KINDS, help="what the processes share")
+    parser.add_argument("--keep-going", action="store_true", help="also after a violation")
+    chosen = parser.parse_args()
+    kinds = itertools.cycle([chosen.kind] if chosen.kind else KINDS)
+    ends = time.monotonic() + chosen.minutes * 60
+    report, pool, failed = Report(), Pool(), False
+    program = shutil.which("redis-server")
+    with tempfile.TemporaryDirectory() as folder:
+        redis = Redis(program, Path(folder)) if program else None
+        try:
+            while time.monotonic() < ends:
+                kind = next(kinds)
+                if kind == "redis" and redis is None:
+                    continue
+                seed = random.randrange(10**6) if chosen.seed is None else chosen.seed
+                began = time.monotonic()
+                try:
+                    run(
+                        kind, Path(folder), report, pool, redis if kind == "redis" else None,
+                        seed=seed, max_examples=EXAMPLES, stateful_step_count=STEPS,
+                    )  # fmt: skip
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+                    failed = True
+                    print("\n".join(report.violations) or repr(error), flush=True)
+                    report.violations.clear()
+                    print(f"repeat it with: SEED={seed} KIND={kind}", flush=True)
+                print(f"{kind} {seed}: {time.monotonic() - began:.0f} s", flush=True)
+                if chosen.seed is not None or (failed and not chosen.keep_going):
+                    break
+        finally:
+            pool.close()
+            if redis is not None:
+                redis.kill()
+    for name, count in (*report.counts.items(), *report.outcomes.items()):
+        print(f"{count:8} {name}")
+    print("violations were found" if failed else "no violation")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
