@@ -1,15 +1,24 @@
 """What tests share besides fixtures."""
 
+import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bitopro_auth import Credentials
+from bitopro_orders import Timing
 from bitopro_sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
+#: No time passes, so that nobody goes on before an answer has come, however busy the machine is.
+TIMELESS = Timing(
+    monotonic=lambda: 1000.0,
+    sleep=lambda _: time.sleep(0.001),
+    sleep_async=lambda _: asyncio.sleep(0.001),
+)
 
 
 def credentials_of(sandbox: Sandbox) -> Credentials:

@@ -80,8 +80,6 @@ logger = logging.getLogger("bitopro_orders")
 FAR_MS = 1500
 #: A collision is answered with a nonce that is further ahead each time: 0, 50, 200, 800 ms.
 FIRST_JUMP_MS = 50
-#: How long a shared store may take before the next in the queue goes on as well.
-STORE_SECONDS = 1.0
 #: What estimates must leave of the time that a call has.
 MOST_OF_THE_TIME = 4
 GENERAL = get_order.OPERATION.rate_limit
@@ -359,7 +357,7 @@ class Sender:
         try:
             while True:
                 connection = connection or transport.take(origin)
-                self._check_time(progress)
+                self._check_time(progress, queue)
                 answer = self.throttle.enter(
                     self.key,
                     question._replace(
@@ -371,7 +369,7 @@ class Sender:
                     signal=channel.signal,
                 )
                 if isinstance(answer, Job):
-                    waiter.due = now() + STORE_SECONDS
+                    waiter.due = now() + LEASE_SECONDS
                     answer = yield from self._settled(progress, answer)
                 if isinstance(answer, Pass) and connection is not None:
                     given, connection = connection, None
@@ -382,8 +380,9 @@ class Sender:
                     connection = yield Connect(origin, attempt)
                     continue
                 if connection is not None:
-                    transport.put(connection)
-                    connection = None
+                    # In this order: cut off in between, it must not be put back twice.
+                    unused, connection = connection, None
+                    transport.put(unused)
                 reason = self._why(progress, answer, queue)
                 waiter.due = now() + answer.microseconds / SECOND + LEASE_SECONDS
                 yield from self._listen(
@@ -409,11 +408,14 @@ class Sender:
         usual = 2 * self.throttle.round_trip.seconds
         return now + min(left, max(left * progress.answer_share, usual))
 
-    def _check_time(self, progress: _Progress) -> None:
+    def _check_time(self, progress: _Progress, queue: Queue) -> None:
         """Send nothing whose answer cannot come in time, if it has waited."""
         needed = self._round_trip(progress)
         if progress.waited and progress.deadline - self.timing.monotonic() < needed:
-            reason = f"its turn came too late: an answer takes {needed:.2f} s"
+            reason = (
+                f"its turn came too late: {len(queue)} requests of this key wait for the same "
+                f"limit, and an answer takes {needed:.2f} s"
+            )
             raise progress.about(NotSentError(reason))
 
     def _why(self, progress: _Progress, answer: NotYet, queue: Queue) -> str:

@@ -10,17 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from bitopro_client.api.orders import cancel_order, get_order
-from bitopro_orders import OrdersClient, SendingPolicy, Timing, connect
+from bitopro_orders import OrdersClient, SendingPolicy, connect
 from bitopro_sandbox import Sandbox, faults
-from tests.support import credentials_of
+from tests.support import TIMELESS, credentials_of
 
 FREE = SendingPolicy(limit_share=None)
-#: No time passes, so that nobody goes on before an answer has come, however busy the machine is.
-TIMELESS = Timing(
-    monotonic=lambda: 1000.0,
-    sleep=lambda _: time.sleep(0.001),
-    sleep_async=lambda _: asyncio.sleep(0.001),
-)
 
 
 def test_threads_that_start_cold_share_one_pool(
@@ -79,7 +73,7 @@ def test_memory_stays_flat(bitopro_sandbox: Sandbox) -> None:
 def test_a_loop_closed_with_a_waiting_task_spoils_nobody_elses_cancel(
     bitopro_sandbox: Sandbox, make_client: Callable[..., OrdersClient]
 ) -> None:
-    bitopro_sandbox.faults.add(faults.delay(before_ms=300), method="DELETE")
+    bitopro_sandbox.faults.add(faults.delay(after_ms=300), method="DELETE")
     cancelled: list[str] = []
     with make_client() as client:
 
@@ -89,6 +83,8 @@ def test_a_loop_closed_with_a_waiting_task_spoils_nobody_elses_cancel(
 
         thread = threading.Thread(target=cancel)
         thread.start()
+        while not len(bitopro_sandbox.journal):  # so that the task finds it under way
+            time.sleep(0.001)
         loop = asyncio.new_event_loop()
         waiting = get_order.asyncio("BTC_TWD", "2959906695", client=client)
         task = loop.create_task(waiting)

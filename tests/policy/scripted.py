@@ -159,9 +159,10 @@ class ScriptedTransport:
             attempt.leave()
         head = data.partition(b"\r\n\r\n")[0].decode().split("\r\n")
         headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in head)}
-        nonce = json.loads(base64.b64decode(headers["x-bitopro-payload"]))["nonce"]
+        # What a PUT signs is its body, without a nonce.
+        nonce = json.loads(base64.b64decode(headers["x-bitopro-payload"])).get("nonce", 0)
         off_by_ms = abs(nonce - self.world.seconds * 1000)
-        if self.window_ms and off_by_ms > self.window_ms and isinstance(event, Reply):
+        if self.window_ms and nonce and off_by_ms > self.window_ms and isinstance(event, Reply):
             event = Reply(409, None, lambda world: {"Date": world.date()}, event.seconds)
         self.seen.append(Seen(event, self.world.seconds, nonce, headers))
         if event.seconds > left:

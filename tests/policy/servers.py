@@ -26,13 +26,14 @@ class Server:
         requests: The requests' bytes, in order of arrival.
         opened: How many connections there have been.
         ended: How many of them the client has ended.
+        closed: How many of them the server has closed.
     """
 
     def __init__(
         self, serve: Callable[["Peer", int], None], context: ssl.SSLContext | None = None
     ) -> None:
         self.requests: list[bytes] = []
-        self.opened = self.ended = 0
+        self.opened = self.ended = self.closed = 0
         self.changed = threading.Condition()
         self._serve, self._context = serve, context
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -66,6 +67,9 @@ class Server:
                 self._sockets.append(wire)
             with wire:
                 self._serve(Peer(self, wire), number)
+        with self.changed:
+            self.closed += 1
+            self.changed.notify_all()
 
     def wait_until(self, what: Callable[[], bool], seconds: float = 5) -> bool:
         with self.changed:

@@ -176,7 +176,8 @@ class _Call:
         if not self.short:
             return request
         limit = SHORT[self.kind]
-        return evolve(request, operation=evolve(request.operation, rate_limit=limit))
+        operation = evolve(request.operation, name=limit.group, rate_limit=limit)
+        return evolve(request, operation=operation)
 
     def run(self) -> str:
         started = time.time()

@@ -43,7 +43,7 @@ class AnswerParser:
     """
 
     __slots__ = (
-        "_body", "_headers", "_length", "_parser", "_status",
+        "_body", "_head", "_headers", "_length", "_parser", "_status",
         "is_broken", "is_complete", "may_reuse", "size",
     )  # fmt: skip
 
@@ -51,7 +51,7 @@ class AnswerParser:
         self._parser = httptools.HttpResponseParser(self)
         # The later of two lengths would be believed by some; the connection is closed after it.
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
-        self._status = self.size = self._length = 0
+        self._status = self.size = self._length = self._head = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self.is_complete = self.is_broken = False
@@ -65,10 +65,14 @@ class AnswerParser:
             return True
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+                # It came in a callback, where the parser takes it for a failure of ours.
+                raise error.__context__ from None
             self.may_reuse = False
             self.is_broken = not self.is_complete
-        if not self.is_complete and self.size > LONGEST_ANSWER + LONGEST_HEAD:
+        most = LONGEST_HEAD + (LONGEST_ANSWER if self._status >= 200 else 0)
+        if not self.is_complete and self.size > most:
             self.is_broken = True
         return self.is_complete or self.is_broken
 
@@ -102,6 +106,8 @@ class AnswerParser:
         """Take a header."""
         if not self.is_complete:
             self._headers.append((name, value))
+            self._head += len(name) + len(value)
+            self.is_broken = self.is_broken or self._head > LONGEST_HEAD
 
     def on_headers_complete(self) -> None:
         """Read the status while the parser still knows it."""
