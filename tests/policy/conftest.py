@@ -1,10 +1,12 @@
 """Fixtures of the tests of the sending policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.policy.scripted import Player, Way
+from tests.throttle import stores
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -17,3 +19,17 @@ def way(request: pytest.FixtureRequest) -> Way:
 def new_player(way: Way) -> Callable[..., Player]:
     """Make a player, sync and async in turn."""
     return lambda *args, **options: Player(way, *args, **options)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a Redis for all tests that leave it alone."""
+    with stores.redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[stores.RedisServer]:
+    """Run a Redis for one test, which may kill it."""
+    with stores.redis_server(tmp_path) as server:
+        yield server

@@ -43,7 +43,8 @@ def test_what_comes_after_an_answer_changes_nothing_and_ends_the_connection(at_o
     more = answer(b'{"error":"no"}', "404 Not Found")
     parser = fed(answer(BODY) + more) if at_once else fed(answer(BODY), more)
     assert (parser.is_complete, parser.may_reuse) == (True, False)
-    assert (parser.answer().status, parser.answer().content) == (200, BODY) if not at_once else True
+    found = parser.answer()
+    assert (found.status, found.content) == (200, BODY)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_after_these_headers_the_connection_ends(headers: str) -> None:
     "data",
     [
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * LONGEST_HEAD,
-        b"HTTP/1.1 200 OK\r\n" + b"X: yy\r\n" * (LONGEST_HEAD // 3) + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: yy\r\n" * (LONGEST_HEAD // 2) + b"\r\n",
         EARLY * (LONGEST_HEAD // len(EARLY) + 1),
         b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (LONGEST_ANSWER + 1),
         answer(b" " * (LONGEST_ANSWER + 1)),

@@ -399,7 +399,9 @@ def _slot_in_ms(lane: Lane, question: Question) -> int:
 
 def _nonce(lane: Lane, question: Question) -> int:
     base = lane.highest if question.at_top else lane.last
-    nonce = max(question.wall_ms + question.ahead_ms, base + 1)
+    # Members without a store do not jump ahead: it would only leave the others behind.
+    ahead_ms = question.ahead_ms if question.slot is None else 0
+    nonce = max(question.wall_ms + ahead_ms, base + 1)
     if question.slot is not None:
         past = (nonce - question.slot) % SLOTS
         nonce -= past if past <= SLOT_TOLERANCE_MS and nonce - past > base else past - SLOTS
