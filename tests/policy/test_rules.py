@@ -1,4 +1,4 @@
-"""The throttle's decision as a function, the stores that keep its state, and the queue before it."""
+"""The throttle's decision as a function, the stores that keep its state, the queue before it."""
 
 import os
 import subprocess
@@ -283,9 +283,10 @@ def test_what_leaves_counts_within_the_window_and_what_did_not_leave_does_not(
     for _ in range(5):
         once(make(), Fate.UNSENT, windows=few)
     once(make(), windows=few)
-    assert ask(make(), question(windows=few)) == Wait(few[0].length, few[0].length)
+    asked = question(windows=few)
+    assert ask(make(), asked) == Wait(few[0].length, few[0].length)
     clock.now += few[0].length
-    assert once(make(), windows=few)
+    assert isinstance(ask(make(), asked), Pass)
 
 
 @pytest.mark.parametrize(("period", "slack"), [(MINUTE, SECOND), (SECOND, SECOND // 20)])
@@ -315,9 +316,10 @@ def test_a_clock_that_began_anew_frees_what_was_counted_later(
 def test_a_cool_down_is_never_shortened(make: Callable[[], Keeper], clock: Clock) -> None:
     for seconds in (86_400, 1):
         make().do(lambda state, now: cool_down(state, now, microseconds=seconds * SECOND))  # noqa: B023
-    assert ask(make(), question()) == Wait(86_400 * SECOND, 86_400 * SECOND)
+    asked = question()
+    assert ask(make(), asked) == Wait(86_400 * SECOND, 86_400 * SECOND)
     clock.now += 86_400 * SECOND
-    assert once(make())
+    assert isinstance(ask(make(), asked), Pass)
 
 
 # The file
@@ -425,7 +427,7 @@ def test_who_is_past_its_deadline_is_gone() -> None:
     here = Waiting(2)
     here.queue._waiting[0].deadline = here.now + 1
     here.now += 1.1
-    assert here.first() == [1]
+    assert here.queue.seconds_until_first(1) == 0
     assert len(here.queue) == 1
 
 

@@ -179,7 +179,7 @@ def cancel(client: OrdersClient) -> float:
 def test_a_cool_down_is_seen_by_other_processes(shared: str) -> None:
     with serve(EXCHANGE) as sandbox:
         with workers(sandbox, shared, deadline_seconds=1) as found:
-            sandbox.faults.add(faults.status(429, headers={"Retry-After": "3"}))
+            sandbox.faults.add(faults.status(429, headers={"Retry-After": "2"}))
             with client_of(sandbox, shared) as client:
                 with pytest.raises(RateLimitedError):
                     _first(sandbox, shared)
@@ -187,7 +187,7 @@ def test_a_cool_down_is_seen_by_other_processes(shared: str) -> None:
                 assert outcomes(all_at_once(found, 2)) == {"NotSentError": 2 * PROCESSES}
                 get_order.sync(PAIR, ORDER_ID, client=client)  # of another group
                 cancel(client)  # it waits
-                assert time.monotonic() - started > 2
+                assert time.monotonic() - started > 1
             assert outcomes(all_at_once(found, 2)) == {"accepted": 2 * PROCESSES}
         assert [entry.status for entry in sandbox.journal].count(429) == 1
 

@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.types import RateLimit
+from bitopro_orders import SendingPolicy
 from bitopro_sandbox import Account, Sandbox, Settings, faults, serve
 from bitopro_sandbox.journal import Entry, fingerprint
 from tests.throttle.machine import PAIR, SHORT, Pool, Redis, Stalls, Worker
@@ -43,8 +44,8 @@ LASTS_MS = 1000
 COOL_DOWN_MS = 2500
 #: So many requests may be lost between the count and the wire, when their process is killed.
 LOST_BY_A_KILL = 2
-#: Which part of the spec's limits counts, where those are used: 15 cancels and 10 readings.
-SHARE = 1 / 60
+#: Which part of the spec's limits counts, where those are used: 30 cancels and 20 readings.
+SHARE = 1 / 30
 SPEC = {"cancel": cancel_order.OPERATION.rate_limit, "read": get_order.OPERATION.rate_limit}
 MANY = 1_000_000
 
@@ -590,11 +591,23 @@ class Oracle:
 
     def _is_full(self, kind: str, call: Call, begins: float, ends: float) -> bool:
         lost = LOST_BY_A_KILL * sum(begins <= at <= ends for at in self._m._kills)
+        lost += self._never_arrived(begins, ends)
         counters = self._counters(kind)
         return any(
             sum(begins <= at <= ends for at in counters.get(who, [])) + lost
             >= self._m._most(kind)
             for who in self._names(call)
+        )
+
+    def _never_arrived(self, begins: float, ends: float) -> int:
+        """Return how many requests left and were lost, such as on a connection that just ended."""
+        return sum(
+            max(0, (end["attempts"] or 0) - len(self._by_call.get(call.order_id, ())))
+            for call in self._m._calls.values()
+            if (end := call.end) is not None
+            and call.kind != "confirm"
+            and end.get("attempts") is not None
+            and begins - call.deadline_ms <= end["started"] <= ends
         )
 
     # 3. Nonces
@@ -672,11 +685,10 @@ class Oracle:
         if outcome in {"accepted", "confirmed CANCELLED"} and call.kind != "read":
             if self._m._sandbox.book.get(call.order_id).status.is_live:
                 self._say(f"{what} and the order is live")
-        if outcome == "ClockMismatchError" and not any(
-            entry.fault == "status_409" for entry in self._entries
-        ):
-            self._m.report.counts["calls that ended for their nonce"] += 1
-            if not self._m._clock_steps:
+        if outcome == "ClockMismatchError" and not any(e.fault == "status_409" for e in entries):
+            self._m.report.counts["refused for their nonces"] += 1
+            # Less than all fresh nonces means that the limit or the deadline was in the way.
+            if attempts > SendingPolicy().fresh_nonces and not self._m._clock_steps:
                 self._say(f"{what} with every clock right")
 
     # 5. Nobody starves

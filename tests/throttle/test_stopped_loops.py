@@ -76,6 +76,7 @@ def a_loop() -> Iterator[asyncio.AbstractEventLoop]:
         for task in left:
             task.cancel()
         loop.run_until_complete(finished(left))
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
