@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from bitopro_client import Client
-    from bitopro_client.types import RateLimit
     from bitopro_orders import OrdersClient
-    from bitopro_orders.sending import Channel
+    from bitopro_orders.message import Message
+    from bitopro_orders.transport import Attempt
 
 API_KEY, API_SECRET, IDENTITY = "benchmark-key", "benchmark-secret", "benchmark@example.com"
 PAIR, SYMBOL = "BTC_TWD", "BTC/TWD"
@@ -59,19 +59,17 @@ def connect_ours(base_url: str) -> "OrdersClient":
     """Open ours, with a limit that is counted in full and never reached.
 
     The exchange's own, 900 requests a minute, is less than any client here sends in a second. So
-    that no more is remembered than in earnest, the window is a second.
+    that no more is remembered than in earnest, the window is a microsecond.
     """
-    from attrs import evolve
-
     from bitopro_auth import Credentials
-    from bitopro_orders import connect, sharing
-
-    class Unreached(sharing.MemoryLimits):
-        def admit(self, limit: "RateLimit", share: float, now_ms: int) -> int:
-            return super().admit(evolve(limit, requests=10**9, period_seconds=0), share, now_ms)
+    from bitopro_client.api.orders import cancel_order
+    from bitopro_orders import connect
 
     client = connect(Credentials(API_KEY, API_SECRET, IDENTITY), base_url=base_url)
-    client._sender.lane.shared._limits = Unreached()  # noqa: SLF001 - for this measurement alone
+    sender = client._sender  # noqa: SLF001 - for this measurement alone
+    asked = sender._question(cancel_order.OPERATION)  # noqa: SLF001
+    windows = tuple(window._replace(period=1) for window in asked.windows)
+    sender._questions[cancel_order.OPERATION.name] = asked._replace(windows=windows)  # noqa: SLF001
     return client
 
 
@@ -99,19 +97,23 @@ async def ours_async(base_url: str) -> AsyncIterator[CancelAsync]:
 
 @contextmanager
 def ours_without_policy(base_url: str) -> Iterator[Cancel]:
-    """Ours, less policy, limiter and lane: the call is built, signed, sent and read, once."""
+    """Ours, less policy and throttle: the call is built, signed, sent and read, once."""
     from bitopro_auth import NonceSource
     from bitopro_client.api.orders import cancel_order
-    from bitopro_orders.sending import Send
+    from bitopro_orders.message import Message
+    from bitopro_orders.steps import Connect, Send
 
     nonce = NonceSource()
     with connect_ours(base_url) as client:
-        channel = _channel(client)
+        channel, route = client._threads, client._routed()  # noqa: SLF001
+        assert channel is not None
 
         def cancel(order_id: str) -> str:
-            call = cancel_order.call(PAIR, order_id)
-            request = _signed_request(client, call.request_kwargs(), nonce)
-            answer = Send(request).run(channel)
+            call, attempt = cancel_order.call(PAIR, order_id), _attempt(client)
+            connection = channel.transport.take(route.origin)
+            connection = connection or Connect(route.origin, attempt).run(channel)
+            data = _written(client, Message.of(call, route), nonce(), attempt)
+            answer = Send(connection, data, attempt).run(channel)
             return call.read(answer.status, answer.content, answer.headers).parsed.order_id
 
         yield cancel
@@ -119,19 +121,23 @@ def ours_without_policy(base_url: str) -> Iterator[Cancel]:
 
 @asynccontextmanager
 async def ours_without_policy_async(base_url: str) -> AsyncIterator[CancelAsync]:
-    """Ours, less policy, limiter and lane: the call is built, signed, sent and read, once."""
+    """Ours, less policy and throttle: the call is built, signed, sent and read, once."""
     from bitopro_auth import NonceSource
     from bitopro_client.api.orders import cancel_order
-    from bitopro_orders.sending import Send
+    from bitopro_orders.message import Message
+    from bitopro_orders.steps import Connect, Send
 
     nonce = NonceSource()
     async with connect_ours(base_url) as client:
-        channel = _channel(client)
+        channel, route = client._tasks, client._routed()  # noqa: SLF001
+        assert channel is not None
 
         async def cancel(order_id: str) -> str:
-            call = cancel_order.call(PAIR, order_id)
-            request = _signed_request(client, call.request_kwargs(), nonce)
-            answer = await Send(request).run_async(channel)
+            call, attempt = cancel_order.call(PAIR, order_id), _attempt(client)
+            connection = channel.transport.take(route.origin)
+            connection = connection or await Connect(route.origin, attempt).run_async(channel)
+            data = _written(client, Message.of(call, route), nonce(), attempt)
+            answer = await Send(connection, data, attempt).run_async(channel)
             return call.read(answer.status, answer.content, answer.headers).parsed.order_id
 
         yield cancel
@@ -315,23 +321,15 @@ def _plain_client(base_url: str) -> "Client":
     return Client(base_url, httpx_args={"auth": auth})
 
 
-def _channel(client: Any) -> "Channel":  # noqa: ANN401 - its private parts are needed
-    from bitopro_orders.sending import Channel
+def _attempt(client: "OrdersClient") -> "Attempt":
+    from bitopro_orders.transport import Attempt
 
-    return Channel(client.timing, client._threads(), client._tasks())  # noqa: SLF001
+    monotonic = client.timing.monotonic
+    return Attempt(monotonic() + 10, monotonic, 10)
 
 
-def _signed_request(client: Any, kwargs: dict[str, Any], nonce: Callable[[], int]) -> Any:  # noqa: ANN401
-    httpx: Any = import_module("httpx")
-    timing = client.timing
-    attempt = import_module("bitopro_orders.transport").Attempt(
-        timing.monotonic() + 10, timing.monotonic, 10
-    )
-    kwargs["url"] = client._base_url + kwargs["url"]  # noqa: SLF001
-    headers = client._headers  # noqa: SLF001
-    request = httpx.Request(**kwargs, headers=headers, extensions={"attempt": attempt})
-    next(client._sender.auth(nonce).auth_flow(request))  # noqa: SLF001
-    return request
+def _written(client: "OrdersClient", message: "Message", nonce: int, attempt: "Attempt") -> bytes:
+    return client._sender._written(message, nonce, attempt)  # noqa: SLF001
 
 
 def _url(base_url: str, order_id: str) -> str:

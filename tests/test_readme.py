@@ -1,13 +1,13 @@
 """The README's Python runs, and what the README says of commands and errors is so."""
 
 import re
-import tomllib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import bitopro_orders
+from bitopro_orders import __version__
 from bitopro_orders import stream
 from bitopro_sandbox import OrderStatus, Sandbox
 from tests.support import ROOT
@@ -60,5 +60,4 @@ def test_every_target_it_names_exists() -> None:
 
 
 def test_the_version_is_in_the_changelog() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    assert f"## {version} " in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## {__version__} " in (ROOT / "CHANGELOG.md").read_text("utf-8")

@@ -34,6 +34,7 @@ from .outcomes import (
 )
 from .policy import AttemptRecord, SendingPolicy
 from .timing import Timing
+from .version import __version__
 
 if TYPE_CHECKING:
     from .stream import OrderHistory, order_history
@@ -58,6 +59,7 @@ __all__ = [
     "SendingPolicy",
     "State",
     "Timing",
+    "__version__",
     "cancel_and_confirm",
     "cancel_and_confirm_async",
     "connect",

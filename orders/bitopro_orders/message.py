@@ -10,8 +10,13 @@ from attrs import field, frozen
 from bitopro_client.types import Call
 
 from .transport import Origin
+from .version import __version__
 
-HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"bitopro-orders/{__version__}",
+}
 _KNOWN = {"method", "url", "params", "headers", "json", "content"}
 
 

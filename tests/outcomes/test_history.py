@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -14,10 +15,11 @@ from bitopro_orders import (
     OutcomeUnknownError,
     State,
     cancel_and_confirm_async,
+    outcomes,
 )
 from bitopro_orders.outcomes import CancelOutcome
 from bitopro_sandbox import Sandbox, faults
-from tests.outcomes.support import ORDER, client_of, order_in, requests_for
+from tests.outcomes.support import ORDER, client_of, edited, order_in, requests_for
 
 
 class Told:
@@ -136,3 +138,57 @@ async def test_bad_arguments_and_a_dead_exchange_are_raised_as_without_a_stream(
         with pytest.raises(NotSentError):
             await cancel_and_confirm_async(client, *ORDER, history=history)
     assert len(bitopro_sandbox.journal) == 0
+
+
+async def untangled(before: set[asyncio.Task[Any]]) -> None:
+    async with asyncio.timeout(5):
+        while asyncio.all_tasks() != before:  # noqa: ASYNC110 - tasks end by themselves
+            await asyncio.sleep(0.002)
+
+
+async def test_a_request_that_is_let_in_ends_with_its_client(bitopro_sandbox: Sandbox) -> None:
+    bitopro_sandbox.faults.add(faults.delay(after_ms=5000), method="DELETE")
+    before = asyncio.all_tasks()
+    async with client_of(bitopro_sandbox, timeout=10, policy=None) as client:
+        history = when_final(bitopro_sandbox)
+        outcome = await cancel_and_confirm_async(client, *ORDER, history=history)
+        assert outcome.seen_by == "stream"
+        assert len(asyncio.all_tasks() - before) >= 1, "its answer is let in"
+        leaving = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - leaving < 1
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_closing_its_client_ends_it_too(bitopro_sandbox: Sandbox, elsewhere: bool) -> None:
+    bitopro_sandbox.faults.add(faults.delay(after_ms=5000), method="DELETE")
+    before = asyncio.all_tasks()
+    client = client_of(bitopro_sandbox, timeout=10, policy=None)
+    await cancel_and_confirm_async(client, *ORDER, history=when_final(bitopro_sandbox))
+    if elsewhere:
+        await asyncio.to_thread(client.close)
+    else:
+        client.close()
+    began = asyncio.get_running_loop().time()
+    await untangled(before)
+    assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_nothing_follows_the_request_that_is_let_in(
+    bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "PATIENCE_SECONDS", 0)
+    stale = evolve(edited(status=0), after_ms=100)
+    bitopro_sandbox.faults.add(stale, method="GET", times=100)
+
+    async def tell() -> Order:
+        while not requests_for(bitopro_sandbox, ORDER[1], "GET"):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        return order_in(bitopro_sandbox, ORDER[1])
+
+    before = asyncio.all_tasks()
+    async with client_of(bitopro_sandbox, timeout=10, policy=None) as client:
+        outcome = await cancel_and_confirm_async(client, *ORDER, history=Told(tell))
+        await untangled(before)
+    assert outcome.seen_by == "stream"
+    assert [entry.method for entry in bitopro_sandbox.journal] == ["DELETE", "GET"]

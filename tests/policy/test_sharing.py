@@ -176,6 +176,12 @@ def cancel(client: OrdersClient) -> float:
     return time.monotonic() - started
 
 
+def go_on(server: RedisServer) -> None:
+    """Let a server that was stopped answer again."""
+    assert server._process is not None
+    server._process.send_signal(signal.SIGCONT)
+
+
 def test_a_cool_down_is_seen_by_other_processes(shared: str) -> None:
     with serve(EXCHANGE) as sandbox:
         with workers(sandbox, shared, deadline_seconds=1) as found:
@@ -221,7 +227,7 @@ def test_a_redis_that_is_down_or_hangs_holds_no_cancel_back(
             assert caplog.records == []
             redis_server.stop()
             assert one(client) < 1
-            redis_server._process.send_signal(signal.SIGCONT)
+            go_on(redis_server)
             redis_server.kill()
             time.sleep(0.6)  # after which it is asked again
             assert one(client) < 1
@@ -250,7 +256,7 @@ def test_sixteen_threads_do_not_queue_up_at_a_redis_that_hangs(redis_server: Red
             with ThreadPoolExecutor(16) as pool:
                 list(pool.map(lambda _: cancel(client), range(16)))
         finally:
-            redis_server._process.send_signal(signal.SIGCONT)
+            go_on(redis_server)
         assert time.monotonic() - started < 2
 
 

@@ -10,7 +10,7 @@ import pytest
 from bitopro_auth import NonceSource
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
-from bitopro_orders import PermissionDeniedError, connect
+from bitopro_orders import OrdersClient, PermissionDeniedError, Timing, connect
 from bitopro_orders.stream import OrderHistory, order_history
 from bitopro_sandbox import Sandbox, Settings, StreamFault, faults, serve
 from tests.support import credentials_of
@@ -91,3 +91,22 @@ async def test_a_handshake_without_permission_is_raised(bitopro_sandbox: Sandbox
     with pytest.raises(PermissionDeniedError):
         async with history_of(bitopro_sandbox):
             pytest.fail("entered")
+
+
+def test_a_history_without_a_client_knows_the_nonces_of_this_process_for_its_key(
+    bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BITOPRO_BASE_URL", raising=False)
+    credentials, timing = credentials_of(bitopro_sandbox), Timing()
+
+    def throttle_of(client: OrdersClient | None) -> object:
+        assert client is not None
+        return client._sender.throttle
+
+    beside = order_history(credentials, stream_url=bitopro_sandbox.stream_url, timing=timing)
+    here = connect(credentials, base_url=bitopro_sandbox.base_url, timing=timing)
+    assert throttle_of(beside._ours) is throttle_of(here)
+    exchange = connect(credentials, timing=timing)
+    assert throttle_of(order_history(credentials, timing=timing)._ours) is throttle_of(exchange)
+    monkeypatch.setenv("BITOPRO_BASE_URL", bitopro_sandbox.base_url)
+    assert throttle_of(order_history(credentials, timing=timing)._ours) is throttle_of(here)

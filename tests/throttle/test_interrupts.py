@@ -95,7 +95,13 @@ def test_a_signal_handler_may_cancel_while_all_threads_do(name: str, tmp_path: P
     policy = {**UNCOUNTED, "deadline_seconds": 10, "in_flight": 8}
     with serve(exchange(nonce_rule="unique")) as sandbox, store(name, tmp_path) as shared:
         found = run(
-            sandbox, shared, "handler_that_cancels", policy=policy, seconds=1.5, seed=13, patience=25
+            sandbox,
+            shared,
+            "handler_that_cancels",
+            policy=policy,
+            seconds=1.5,
+            seed=13,
+            patience=25,
         )
     assert found["problems"] == []
     assert found["threads left"] == 0

@@ -224,7 +224,9 @@ class Throttled(RuleBasedStateMachine):
         self.pool.give(life.worker) if not self._children_of(life) else self._graves.append(life)
         self._new_life()
 
-    @rule(process=which, offset_ms=st.sampled_from([0, 0, 2_000, -2_000, 30_000, -300_000, 300_000]))
+    @rule(
+        process=which, offset_ms=st.sampled_from([0, 0, 2_000, -2_000, 30_000, -300_000, 300_000])
+    )
     def step_clock(self, process: int, offset_ms: int) -> None:
         life = self._life(process)
         self._clock_steps.append(time.time() * 1000)
@@ -343,9 +345,7 @@ class Throttled(RuleBasedStateMachine):
         ordered = []
         for _ in range(count):
             order = self._sandbox.book.place(PAIR, "BUY", amount="1", price="1000")
-            ordered.append(
-                Call(order.id, kind, life.number, account, egress, deadline * 1000, how)
-            )
+            ordered.append(Call(order.id, kind, life.number, account, egress, deadline * 1000, how))
         with self._lock:
             self._calls.update({each.order_id: each for each in ordered})
         self._note(f"{life.number}: {count} {kind} by {how}, key {account} {egress}")
@@ -594,8 +594,7 @@ class Oracle:
         lost += self._never_arrived(begins, ends)
         counters = self._counters(kind)
         return any(
-            sum(begins <= at <= ends for at in counters.get(who, [])) + lost
-            >= self._m._most(kind)
+            sum(begins <= at <= ends for at in counters.get(who, [])) + lost >= self._m._most(kind)
             for who in self._names(call)
         )
 
@@ -643,7 +642,9 @@ class Oracle:
                         self._say(f"409 to nonce {nonce} at {self._at(entry.at_ms)}")
 
     def _is_explained(self, at: float) -> bool:
-        gap = min(limit.period_seconds * 1000 / limit.requests for limit in self._m._limits.values())
+        gap = min(
+            limit.period_seconds * 1000 / limit.requests for limit in self._m._limits.values()
+        )
         return (
             any(step <= at for step in self._m._clock_steps)
             or self._is_loose(at, at, 1000)
