@@ -19,6 +19,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -55,39 +56,40 @@ def trust(bundle: str) -> None:
     certifi.where = lambda: bundle
 
 
-def connect_ours(base_url: str) -> "OrdersClient":
+def connect_ours(base_url: str, in_flight: int = 1) -> "OrdersClient":
     """Open ours, with a limit that is counted in full and never reached.
 
     The exchange's own, 900 requests a minute, is less than any client here sends in a second. So
-    that no more is remembered than in earnest, the window is a microsecond.
+    the same stamps are kept in the same rings, and only the number that may leave is another.
     """
     from bitopro_auth import Credentials
     from bitopro_client.api.orders import cancel_order
-    from bitopro_orders import connect
+    from bitopro_orders import SendingPolicy, connect
 
-    client = connect(Credentials(API_KEY, API_SECRET, IDENTITY), base_url=base_url)
-    sender = client._sender  # noqa: SLF001 - for this measurement alone
-    asked = sender._question(cancel_order.OPERATION)  # noqa: SLF001
-    windows = tuple(window._replace(period=1) for window in asked.windows)
-    sender._questions[cancel_order.OPERATION.name] = asked._replace(windows=windows)  # noqa: SLF001
+    credentials = Credentials(API_KEY, API_SECRET, IDENTITY)
+    client = connect(credentials, base_url=base_url, policy=SendingPolicy(in_flight=in_flight))
+    sender, operation = client._sender, cancel_order.OPERATION  # noqa: SLF001 - as said above
+    question = sender._question(operation)  # noqa: SLF001
+    unreached = tuple(window._replace(requests=10**9) for window in question.windows)
+    sender._questions[operation.name] = question._replace(windows=unreached)  # noqa: SLF001
     return client
 
 
 @contextmanager
-def ours(base_url: str) -> Iterator[Cancel]:
+def ours(base_url: str, in_flight: int = 1) -> Iterator[Cancel]:
     """`bitopro_orders.connect()`."""
     from bitopro_client.api.orders import cancel_order
 
-    with connect_ours(base_url) as client:
+    with connect_ours(base_url, in_flight) as client:
         yield lambda order_id: cancel_order.sync(PAIR, order_id, client=client).order_id
 
 
 @asynccontextmanager
-async def ours_async(base_url: str) -> AsyncIterator[CancelAsync]:
+async def ours_async(base_url: str, in_flight: int = 1) -> AsyncIterator[CancelAsync]:
     """`bitopro_orders.connect()`."""
     from bitopro_client.api.orders import cancel_order
 
-    async with connect_ours(base_url) as client:
+    async with connect_ours(base_url, in_flight) as client:
 
         async def cancel(order_id: str) -> str:
             return (await cancel_order.asyncio(PAIR, order_id, client=client)).order_id
@@ -98,22 +100,14 @@ async def ours_async(base_url: str) -> AsyncIterator[CancelAsync]:
 @contextmanager
 def ours_without_policy(base_url: str) -> Iterator[Cancel]:
     """Ours, less policy and throttle: the call is built, signed, sent and read, once."""
-    from bitopro_auth import NonceSource
-    from bitopro_client.api.orders import cancel_order
-    from bitopro_orders.message import Message
-    from bitopro_orders.steps import Connect, Send
-
-    nonce = NonceSource()
     with connect_ours(base_url) as client:
-        channel, route = client._threads, client._routed()  # noqa: SLF001
-        assert channel is not None
+        transport: Any = client._threads.transport  # type: ignore[union-attr]  # noqa: SLF001
+        origin, written = client._routed().origin, _writer(client)  # noqa: SLF001
 
         def cancel(order_id: str) -> str:
-            call, attempt = cancel_order.call(PAIR, order_id), _attempt(client)
-            connection = channel.transport.take(route.origin)
-            connection = connection or Connect(route.origin, attempt).run(channel)
-            data = _written(client, Message.of(call, route), nonce(), attempt)
-            answer = Send(connection, data, attempt).run(channel)
+            call, attempt, data = written(order_id)
+            connection = transport.take(origin) or transport.connect(origin, attempt)
+            answer = transport.exchange(connection, data, attempt)
             return call.read(answer.status, answer.content, answer.headers).parsed.order_id
 
         yield cancel
@@ -122,30 +116,22 @@ def ours_without_policy(base_url: str) -> Iterator[Cancel]:
 @asynccontextmanager
 async def ours_without_policy_async(base_url: str) -> AsyncIterator[CancelAsync]:
     """Ours, less policy and throttle: the call is built, signed, sent and read, once."""
-    from bitopro_auth import NonceSource
-    from bitopro_client.api.orders import cancel_order
-    from bitopro_orders.message import Message
-    from bitopro_orders.steps import Connect, Send
-
-    nonce = NonceSource()
     async with connect_ours(base_url) as client:
-        channel, route = client._tasks, client._routed()  # noqa: SLF001
-        assert channel is not None
+        transport: Any = client._tasks.transport  # type: ignore[union-attr]  # noqa: SLF001
+        origin, written = client._routed().origin, _writer(client)  # noqa: SLF001
 
         async def cancel(order_id: str) -> str:
-            call, attempt = cancel_order.call(PAIR, order_id), _attempt(client)
-            connection = channel.transport.take(route.origin)
-            connection = connection or await Connect(route.origin, attempt).run_async(channel)
-            data = _written(client, Message.of(call, route), nonce(), attempt)
-            answer = await Send(connection, data, attempt).run_async(channel)
+            call, attempt, data = written(order_id)
+            connection = transport.take(origin) or await transport.connect(origin, attempt)
+            answer = await transport.exchange(connection, data, attempt)
             return call.read(answer.status, answer.content, answer.headers).parsed.order_id
 
         yield cancel
 
 
 @contextmanager
-def httpx_as_it_comes(base_url: str) -> Iterator[Cancel]:
-    """The generated client and the signing plugin over httpx with its own settings."""
+def generated_over_httpx(base_url: str) -> Iterator[Cancel]:
+    """`bitopro_client.Client` with `BitoProAuth`, over httpx with its own settings."""
     from bitopro_client.api.orders import cancel_order
 
     with _plain_client(base_url) as client:
@@ -153,8 +139,8 @@ def httpx_as_it_comes(base_url: str) -> Iterator[Cancel]:
 
 
 @asynccontextmanager
-async def httpx_as_it_comes_async(base_url: str) -> AsyncIterator[CancelAsync]:
-    """The generated client and the signing plugin over httpx with its own settings."""
+async def generated_over_httpx_async(base_url: str) -> AsyncIterator[CancelAsync]:
+    """`bitopro_client.Client` with `BitoProAuth`, over httpx with its own settings."""
     from bitopro_client.api.orders import cancel_order
 
     async with _plain_client(base_url) as client:
@@ -166,27 +152,25 @@ async def httpx_as_it_comes_async(base_url: str) -> AsyncIterator[CancelAsync]:
 
 
 @contextmanager
-def httpx_by_hand(base_url: str) -> Iterator[Cancel]:
-    """Httpx with its own settings, without a model or a check."""
+def httpx_with_auth(base_url: str) -> Iterator[Cancel]:
+    """`httpx.Client(auth=BitoProAuth(...))` with its own settings, without a model or a check."""
     httpx: Any = import_module("httpx")
-    with httpx.Client() as client:
+    with httpx.Client(auth=_auth(base_url)) as client:
 
         def cancel(order_id: str) -> str:
-            answer = client.delete(_url(base_url, order_id), headers=_signed())
-            return str(answer.json()["orderId"])
+            return str(client.delete(_url(base_url, order_id)).json()["orderId"])
 
         yield cancel
 
 
 @asynccontextmanager
-async def httpx_by_hand_async(base_url: str) -> AsyncIterator[CancelAsync]:
-    """Httpx with its own settings, without a model or a check."""
+async def httpx_with_auth_async(base_url: str) -> AsyncIterator[CancelAsync]:
+    """`httpx.AsyncClient(auth=BitoProAuth(...))` likewise."""
     httpx: Any = import_module("httpx")
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(auth=_auth(base_url)) as client:
 
         async def cancel(order_id: str) -> str:
-            answer = await client.delete(_url(base_url, order_id), headers=_signed())
-            return str(answer.json()["orderId"])
+            return str((await client.delete(_url(base_url, order_id))).json()["orderId"])
 
         yield cancel
 
@@ -228,7 +212,7 @@ def official(base_url: str) -> Iterator[Cancel]:
 
 @contextmanager
 def standard_library_by_hand(base_url: str) -> Iterator[Cancel]:
-    """The floor: http.client, one connection a thread, without a model or a check."""
+    """`http.client`, one connection a thread, without a model or a check."""
     import http.client
     import ssl
 
@@ -255,7 +239,7 @@ def standard_library_by_hand(base_url: str) -> Iterator[Cancel]:
 
 @asynccontextmanager
 async def aiohttp_by_hand(base_url: str) -> AsyncIterator[CancelAsync]:
-    """The floor: aiohttp with its own settings, without a model or a check."""
+    """Aiohttp with its own settings, without a model or a check."""
     import ssl
 
     certifi: Any = import_module("certifi")
@@ -271,23 +255,29 @@ async def aiohttp_by_hand(base_url: str) -> AsyncIterator[CancelAsync]:
         yield cancel
 
 
-OURS, BARE, BASELINE = "bitopro-orders", "the same without policy", "httpx as it comes"
+THREADS, TASKS = 16, 50
+OURS, BARE = "bitopro-orders", "the same without policy"
+OURS_IN_THREADS, OURS_IN_TASKS = f"{OURS}, in_flight={THREADS}", f"{OURS}, in_flight={TASKS}"
+HTTPX, GENERATED = "httpx with BitoProAuth", "the generated client over httpx"
+CCXT, AIOHTTP = "ccxt", "aiohttp by hand"
 SYNC: dict[str, Open] = {
     OURS: ours,
+    OURS_IN_THREADS: partial(ours, in_flight=THREADS),
     BARE: ours_without_policy,
-    BASELINE: httpx_as_it_comes,
-    "httpx by hand": httpx_by_hand,
-    "ccxt": ccxt,
+    HTTPX: httpx_with_auth,
+    GENERATED: generated_over_httpx,
+    CCXT: ccxt,
     "bitopro-client (official)": official,
-    "floor: http.client / aiohttp by hand": standard_library_by_hand,
+    "http.client by hand": standard_library_by_hand,
 }
 ASYNC: dict[str, OpenAsync] = {
     OURS: ours_async,
+    OURS_IN_TASKS: partial(ours_async, in_flight=TASKS),
     BARE: ours_without_policy_async,
-    BASELINE: httpx_as_it_comes_async,
-    "httpx by hand": httpx_by_hand_async,
-    "ccxt": ccxt_async,
-    "floor: http.client / aiohttp by hand": aiohttp_by_hand,
+    HTTPX: httpx_with_auth_async,
+    GENERATED: generated_over_httpx_async,
+    CCXT: ccxt_async,
+    AIOHTTP: aiohttp_by_hand,
 }
 
 _CCXT_MARKET = {
@@ -312,24 +302,39 @@ def _ccxt_settings(base_url: str) -> dict[str, Any]:
     }
 
 
-def _plain_client(base_url: str) -> "Client":
+def _auth(base_url: str) -> "BitoProAuth":
     from bitopro_auth import BitoProAuth, Credentials
-    from bitopro_client import Client
 
     host = urlsplit(base_url).hostname or ""
-    auth = BitoProAuth(Credentials(API_KEY, API_SECRET, IDENTITY), hosts={host})
-    return Client(base_url, httpx_args={"auth": auth})
+    return BitoProAuth(Credentials(API_KEY, API_SECRET, IDENTITY), hosts={host})
 
 
-def _attempt(client: "OrdersClient") -> "Attempt":
+def _plain_client(base_url: str) -> "Client":
+    from bitopro_client import Client
+
+    return Client(base_url, httpx_args={"auth": _auth(base_url)})
+
+
+def _writer(client: "OrdersClient") -> Callable[[str], tuple[Any, "Attempt", bytes]]:
+    """Return what makes of an order's id the call, an attempt, and the signed request."""
+    from bitopro_auth import NonceSource
+    from bitopro_client.api.orders import cancel_order
+    from bitopro_orders.message import Message
     from bitopro_orders.transport import Attempt
+    from bitopro_orders.transport.http1 import request_bytes
 
-    monotonic = client.timing.monotonic
-    return Attempt(monotonic() + 10, monotonic, 10)
+    nonce, clock, route = NonceSource(), client.timing.monotonic, client._routed()  # noqa: SLF001
+    signer = client._sender._signer  # noqa: SLF001
 
+    def written(order_id: str) -> tuple[Any, Attempt, bytes]:
+        call = cancel_order.call(PAIR, order_id)
+        message = Message.of(call, route)
+        signed = signer.headers(message.method, message.body, nonce())
+        headers = {**message.headers, **signed}
+        data = request_bytes(message.method, message.target, headers, message.body)
+        return call, Attempt(clock() + 10, clock, 10), data
 
-def _written(client: "OrdersClient", message: "Message", nonce: int, attempt: "Attempt") -> bytes:
-    return client._sender._written(message, nonce, attempt)  # noqa: SLF001
+    return written
 
 
 def _url(base_url: str, order_id: str) -> str:

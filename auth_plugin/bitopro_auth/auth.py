@@ -1,7 +1,9 @@
 """The httpx plugin."""
 
 import ipaddress
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
+from functools import cache
+from typing import Any
 
 import httpx
 
@@ -88,10 +90,41 @@ class BitoProAuth(httpx.Auth):
         url = request.url
         self._signer.check(request.method, url.scheme, url.host, request.content)
         nonce = self._nonce() if request.method in {"GET", "DELETE"} else 0
-        request.headers.update(self._signer.headers(request.method, request.content, nonce))
+        request.headers = SignedHeaders(
+            request.headers, self._signer.headers(request.method, request.content, nonce)
+        )
         yield request
 
 
+class SignedHeaders(httpx.Headers):
+    """A request's headers, and its signature where the request is written and nowhere else.
+
+    httpx copies headers into the request of a redirect, without asking for a new signature. This
+    one would go along to another host, and into what shows or records the headers.
+
+    Args:
+        headers: The headers of the request.
+        signed: The signature's.
+    """
+
+    def __init__(self, headers: httpx.Headers, signed: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self._signed = [(name.encode(), text.encode()) for name, text in signed.items()]
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """All headers, as they are written."""
+        return [*super().raw, *self._signed]
+
+    def copy(self) -> httpx.Headers:
+        """Return the headers without the signature."""
+        return httpx.Headers(self.multi_items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return httpx.Headers, (self.multi_items(),)
+
+
+@cache
 def is_loopback(host: str) -> bool:
     """Say whether the host is this machine itself."""
     try:

@@ -87,7 +87,7 @@ def _masked(text: str, secret: Secret) -> str:
     """Return the text without the secret, whatever part of its beginning is quoted."""
     at = text.find(secret.reveal()[:LEAST_PREFIX])
     while at >= 0:
-        quoted = len(os.path.commonprefix([text[at:], secret.reveal()]))
+        quoted = len(os.path.commonprefix([text[at:], secret.reveal()]))  # noqa: RUF071
         text = f"{text[:at]}***{text[at + quoted :]}"
         at = text.find(secret.reveal()[:LEAST_PREFIX], at + 3)
     return text

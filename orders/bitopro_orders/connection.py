@@ -328,6 +328,6 @@ class OrdersClient(Client):
 _FOR_TASKS = "the transport given to connect() is for tasks: use the async functions"
 _FOR_THREADS = "the transport given to connect() is for threads: use the sync functions"
 _NO_HTTPX = (
-    "a client of connect() counts its requests and keeps their nonces in order, so it has no "
-    "httpx client: describe the operation in the spec, or use bitopro_client.Client with BitoProAuth"
+    "a client of connect() counts its requests and keeps their nonces in order, so it has no httpx "
+    "client: describe the operation in the spec, or use bitopro_client.Client with BitoProAuth"
 )

@@ -23,7 +23,6 @@ from . import failures
 from .answers import date_ms, error_of
 from .errors import (
     BitoProError,
-    ClockMismatchError,
     InvalidArgumentError,
     NotSentError,
     OutcomeUnknownError,

@@ -6,7 +6,7 @@ The policy is written once, as a generator of steps. Only here does it differ wh
 import asyncio
 import contextlib
 from collections.abc import Generator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from attrs import define, field
 
@@ -20,23 +20,41 @@ Connection = Any  # each transport's own
 
 
 class ThreadTransport(Protocol):
-    """A transport for threads; what each does is said in `transport.threads`."""
+    """A transport for threads; more of it is said in `transport.threads`."""
 
-    def take(self, origin: Origin) -> Connection | None: ...
-    def put(self, connection: Connection) -> None: ...
-    def connect(self, origin: Origin, attempt: Attempt) -> Connection: ...
-    def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer: ...
-    def close(self) -> None: ...
+    def take(self, origin: Origin) -> Connection | None:
+        """Return an idle connection."""
+
+    def put(self, connection: Connection) -> None:
+        """Keep a connection that carries nothing."""
+
+    def connect(self, origin: Origin, attempt: Attempt) -> Connection:
+        """Open a connection."""
+
+    def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
+        """Send a request once and return its whole answer."""
+
+    def close(self) -> None:
+        """Close all idle connections."""
 
 
 class TaskTransport(Protocol):
-    """A transport for tasks; what each does is said in `transport.tasks`."""
+    """A transport for tasks; more of it is said in `transport.tasks`."""
 
-    def take(self, origin: Origin) -> Connection | None: ...
-    def put(self, connection: Connection) -> None: ...
-    async def connect(self, origin: Origin, attempt: Attempt) -> Connection: ...
-    async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer: ...
-    def close(self) -> None: ...
+    def take(self, origin: Origin) -> Connection | None:
+        """Return an idle connection of the running loop."""
+
+    def put(self, connection: Connection) -> None:
+        """Keep a connection that carries nothing."""
+
+    async def connect(self, origin: Origin, attempt: Attempt) -> Connection:
+        """Open a connection."""
+
+    async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
+        """Send a request once and return its whole answer."""
+
+    def close(self) -> None:
+        """Close all idle connections."""
 
 
 @define
@@ -133,17 +151,15 @@ class Listen:
 
     def run(self, channel: ThreadChannel) -> None:
         """Wait in this thread."""
-        assert isinstance(self.signal, ThreadSignal)
         if channel.timing.monotonic is MACHINES_OWN:
-            self.signal.wait(self.seconds)
+            cast("ThreadSignal", self.signal).wait(self.seconds)
         else:
             channel.timing.sleep(self.seconds)
 
     async def run_async(self, channel: TaskChannel) -> None:
         """Wait in this task."""
-        assert isinstance(self.signal, TaskSignal)
         if channel.timing.monotonic is MACHINES_OWN:
-            await self.signal.wait(self.seconds)
+            await cast("TaskSignal", self.signal).wait(self.seconds)
         else:
             await channel.timing.sleep_async(self.seconds)
 

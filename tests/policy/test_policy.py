@@ -515,10 +515,9 @@ def test_a_409_to_what_carries_no_nonce_is_unknown_and_touches_no_clock(
     new_player: NewPlayer,
 ) -> None:
     player = new_player(world=World(off_by_ms=90_000))
-    one = a_cancel()
     limit = RateLimit("cancelBatch", 2, 1, ("ip",))
     operation = Operation("cancelBatch", "PUT", "/orders", limit, {})
-    batch = Call(operation, {}, lambda: {"url": "/orders", "json": {PAIR: [ORDER_ID]}}, one.read)
+    batch = Call(operation, {}, lambda: {"url": "/orders", "json": {PAIR: [ORDER_ID]}}, str)
     event = Reply(409, headers=lambda world: {"Date": world.date()})
     error = failing(player, batch, [event, GOOD])
     failure = TABLE["REPEATED"]

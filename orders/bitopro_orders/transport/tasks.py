@@ -1,10 +1,11 @@
-"""The transport of asyncio's tasks: a protocol of its own, as streams cost more than the parsing."""
+"""The transport of asyncio's tasks: a protocol of its own, as streams cost more than parsing."""
 
 import asyncio
 import contextlib
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
+from typing import cast
 
 from bitopro_orders.signals import TaskSignal, running_loop
 
@@ -32,8 +33,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; what nobody asked for spoils the connection."""
@@ -89,12 +89,12 @@ class Connection(asyncio.Protocol):
 
     async def exchange(self, data: bytes, attempt: Attempt) -> AnswerParser | None:
         """Send a request and read until its answer is whole or broken; None if time was up."""
-        assert self._transport is not None
+        transport = cast("asyncio.Transport", self._transport)
         self._parser = parser = AnswerParser()
         size = -1
         try:
             attempt.leave()
-            self._transport.write(data)
+            transport.write(data)
             while not (parser.is_complete or parser.is_broken):
                 if attempt.deadline <= attempt.monotonic() or parser.size == size:
                     return None
@@ -190,7 +190,7 @@ class Tasks:
     ) -> Connection:
         plain = socket.socket(address[0], socket.SOCK_STREAM)
         try:
-            plain.setblocking(False)  # noqa: FBT003 - its only way
+            plain.setblocking(False)
             async with asyncio.timeout(share):
                 await loop.sock_connect(plain, address[1])
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
