@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import pickle
 from collections.abc import Callable
 
 import httpx
@@ -15,6 +16,11 @@ from bitopro_auth import BitoProAuth, Credentials, UnsignableRequestError
 
 CREDENTIALS = Credentials("the-key", "the-secret", "trader@example.com")
 Send = Callable[[httpx.Request], list[httpx.Request]]
+
+
+def written(request: httpx.Request) -> dict[str, str]:
+    """Return the headers as they go on the wire."""
+    return {name.decode().lower(): text.decode() for name, text in request.headers.raw}
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -49,25 +55,26 @@ def send(request: pytest.FixtureRequest) -> Send:
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_get_and_delete_sign_identity_and_nonce(send: Send, method: str) -> None:
     (request,) = send(httpx.Request(method, "https://api.bitopro.com/v3/x"))
-    payload = request.headers["X-BITOPRO-PAYLOAD"]
+    headers = written(request)
+    payload = headers["x-bitopro-payload"]
     assert base64.b64decode(payload) == b'{"identity":"trader@example.com","nonce":7}'
-    assert request.headers["X-BITOPRO-APIKEY"] == "the-key"
+    assert headers["x-bitopro-apikey"] == "the-key"
     expected = hmac.new(b"the-secret", payload.encode(), hashlib.sha384).hexdigest()
-    assert request.headers["X-BITOPRO-SIGNATURE"] == expected
+    assert headers["x-bitopro-signature"] == expected
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_post_and_put_sign_the_body_as_it_is_sent(send: Send, method: str) -> None:
     body = {"BTC_USDT": ["1", "2"], "名": "值"}
     (request,) = send(httpx.Request(method, "https://api.bitopro.com/v3/orders", json=body))
-    assert base64.b64decode(request.headers["X-BITOPRO-PAYLOAD"]) == request.content
+    assert base64.b64decode(written(request)["x-bitopro-payload"]) == request.content
     assert json.loads(request.content) == body
 
 
 def test_each_attempt_has_its_own_nonce_and_signature(send: Send) -> None:
     request = httpx.Request("DELETE", "https://api.bitopro.com/v3/x")
-    first = dict(send(request)[0].headers)
-    second = dict(send(request)[1].headers)
+    first = written(send(request)[0])
+    second = written(send(request)[1])
     assert first["x-bitopro-payload"] != second["x-bitopro-payload"]
     assert first["x-bitopro-signature"] != second["x-bitopro-signature"]
 
@@ -103,3 +110,58 @@ def test_by_default_only_the_exchange_is_signed_for() -> None:
     flow = auth.auth_flow(httpx.Request("GET", "http://127.0.0.1:8787/v3"))
     with pytest.raises(UnsignableRequestError, match=r"127\.0\.0\.1"):
         next(flow)
+
+
+# Where httpx does not ask again
+
+
+def redirected(way: str, status: int, location: str) -> list[dict[str, str]]:
+    """Send to the exchange, which redirects; return what each request had on the wire."""
+    arrived: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        arrived.append(written(request))
+        headers = {"Location": location} if len(arrived) == 1 else {}
+        return httpx.Response(status if headers else 200, headers=headers)
+
+    auth = BitoProAuth(CREDENTIALS)
+    mock, url = httpx.MockTransport(answer), "https://api.bitopro.com/v3/orders/a/1"
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=mock, auth=auth, follow_redirects=True) as client:
+            await client.delete(url)
+
+    if way == "async":
+        asyncio.run(main())
+    else:
+        with httpx.Client(transport=mock, auth=auth, follow_redirects=True) as client:
+            client.delete(url)
+    return arrived
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location", ["https://evil.example/x", "https://api.bitopro.com:444/x", "/v3/orders/all"]
+)
+def test_no_signature_follows_a_redirect(way: str, status: int, location: str) -> None:
+    first, second = redirected(way, status, location)
+    assert {name for name in first if "bitopro" in name} == {
+        "x-bitopro-apikey",
+        "x-bitopro-payload",
+        "x-bitopro-signature",
+    }
+    assert not [name for name in second if "bitopro" in name]
+
+
+def test_what_shows_or_keeps_a_signed_request_has_no_signature(send: Send) -> None:
+    (request,) = send(httpx.Request("DELETE", "https://api.bitopro.com/v3/x"))
+    secrets = [text for name, text in written(request).items() if "bitopro" in name]
+    assert len(secrets) == 3
+    copies = [request.headers.copy(), httpx.Headers(request.headers), dict(request.headers)]
+    shown = [repr(request.headers), str(copies), repr(request)]
+    kept = [pickle.dumps(request.headers), pickle.dumps(request)]
+    for secret in secrets:
+        assert not any(secret in text for text in shown)
+        assert not any(secret.encode() in data for data in kept)
+    assert pickle.loads(kept[0]) == httpx.Headers({"Host": "api.bitopro.com"})
