@@ -4,6 +4,7 @@ python -m benchmarks.alone first sync "bitopro-orders" BASE_URL BUNDLE
 python -m benchmarks.alone many async "bitopro-orders" BASE_URL BUNDLE COUNT
 """
 
+import os
 import sys
 
 from .clients import ASYNC, SYNC, trust
@@ -52,18 +53,17 @@ def check(answered: str, asked: str) -> None:
 
 
 def show(done: int, count: int) -> None:
-    """Print `done rss_kib descriptors` ten times in a long run, and nothing in a short one."""
-    if count < 10 or done % (count // 10):
+    """Print `done rss_kib descriptors` ten times in a long run, and once after a single one."""
+    if done % max(1, count // 10):
         return
+    if count > 1:
+        import gc
 
-    import gc
-    import resource
-    from pathlib import Path
-
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    descriptors = len(list(Path("/proc/self/fd").iterdir())) - 1
-    print(done, pages * resource.getpagesize() // 1024, descriptors, flush=True)
+        gc.collect()
+    with open("/proc/self/statm") as file:  # noqa: PTH123 - no import that a first cancel lacks
+        pages = int(file.read().split()[1])
+    descriptors = len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208
+    print(done, pages * os.sysconf("SC_PAGE_SIZE") // 1024, descriptors, flush=True)
 
 
 if __name__ == "__main__":

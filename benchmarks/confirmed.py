@@ -5,6 +5,7 @@ python -m benchmarks.confirmed 150 100
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 import time
@@ -54,34 +55,32 @@ class Confirmed(NamedTuple):
 def bound_seconds(count: int, round_trip: float) -> float:
     """Return how long `count` cancels and as many readings of one key take by the schedule.
 
-    A request leaves min(round trip, period / requests) after the one before, by its own limit's
-    numbers, and no window ever holds more than its requests.
+    A request leaves min(round trip, period / requests) after the one before, by the numbers of its
+    own limit, and no window holds more than its requests. An order is read once its cancel is
+    answered. Cancels go first, but a reading waits for three of them at the most.
     """
-    limits = {"cancel": cancel_order.OPERATION.rate_limit, "reading": get_order.OPERATION.rate_limit}
-    left: dict[str, list[float]] = {"cancel": [], "reading": []}
-    now, overtaken = -round_trip, 0
-    while len(left["reading"]) < count:
-        at = {
-            kind: max(now + min(round_trip, _gap(limit)), _room_at(left[kind], limit))
-            for kind, limit in limits.items()
-        }
-        cancels, readings = len(left["cancel"]), len(left["reading"])
-        if readings < cancels:
-            # Once its cancel is answered.
-            at["reading"] = max(at["reading"], left["cancel"][readings] + round_trip)
-        if cancels == count:
-            kind = "reading"
-        elif readings == cancels or at["cancel"] > at["reading"]:
-            kind = "cancel" if readings == cancels else "reading"
+    cancel, reading = cancel_order.OPERATION.rate_limit, get_order.OPERATION.rate_limit
+    cancels: list[float] = []
+    readings: list[float] = []
+    last, overtaken = -math.inf, 0
+    while len(readings) < count:
+        waits_from = math.inf
+        if len(readings) < len(cancels):
+            waits_from = cancels[len(readings)] + round_trip
+        cancel_at = math.inf
+        if len(cancels) < count:
+            cancel_at = max(last + min(round_trip, _gap(cancel)), _room_at(cancels, cancel))
+        reading_at = max(
+            waits_from, last + min(round_trip, _gap(reading)), _room_at(readings, reading)
+        )
+        waits = waits_from <= cancel_at
+        if reading_at < cancel_at or (waits and overtaken >= MOST_BEFORE_A_READING):
+            last, overtaken = reading_at, 0
+            readings.append(last)
         else:
-            waits = left["cancel"][readings] + round_trip <= at["cancel"]
-            kind = "reading" if waits and overtaken >= MOST_BEFORE_A_READING else "cancel"
-            overtaken = overtaken + 1 if waits else 0
-        if kind == "reading":
-            overtaken = 0
-        now = at[kind]
-        left[kind].append(now)
-    return now + round_trip
+            last, overtaken = cancel_at, overtaken + waits
+            cancels.append(last)
+    return last + round_trip
 
 
 def _gap(limit: RateLimit) -> float:
@@ -89,6 +88,46 @@ def _gap(limit: RateLimit) -> float:
 
 
 def _room_at(left: list[float], limit: RateLimit) -> float:
-    if len(left) < limit.requests:
-        return 0.0
-    return left[-limit.requests] + limit.period_seconds
+    return left[-limit.requests] + limit.period_seconds if len(left) >= limit.requests else 0.0
+
+
+async def confirmed(count: int, delay_ms: int) -> Confirmed:
+    """Start an exchange, cancel and confirm all its orders at once, and ask its book."""
+    command = [sys.executable, "-m", "benchmarks.exchange", str(count), str(delay_ms)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as exchange:
+        assert exchange.stdin is not None
+        assert exchange.stdout is not None
+        told = json.loads(exchange.stdout.readline())
+        ids = told["orders"]
+        timeout = {} if count <= DEFAULT_TIMEOUT_IS_FOR else {"timeout": LONG_TIMEOUT}
+        async with connect(Credentials(*told["credentials"]), base_url=told["base_url"]) as client:
+            start = time.perf_counter()
+            outcomes = await asyncio.gather(
+                *(cancel_and_confirm_async(client, PAIR, each, **timeout) for each in ids),
+                return_exceptions=True,
+            )
+            seconds = time.perf_counter() - start
+        exchange.stdin.close()
+        seen = json.loads(exchange.stdout.readline())
+    return Confirmed(
+        count,
+        delay_ms,
+        seconds,
+        bound_seconds(count, delay_ms / 1000),
+        Counter(_name(outcome) for outcome in outcomes),
+        seen["requests"],
+        sum(
+            not (_name(outcome) == State.CANCELLED.name == seen["book"][order_id])
+            for outcome, order_id in zip(outcomes, ids, strict=True)
+        ),
+    )
+
+
+def _name(outcome: CancelOutcome | BaseException) -> str:
+    return outcome.state.name if isinstance(outcome, CancelOutcome) else type(outcome).__name__
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(confirmed(*map(int, sys.argv[1:3])))))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from statistics import median
 from typing import Any
 
-from .clients import BASELINE
+from .clients import HTTPX
 
 PER_SECOND = "/s"
 
@@ -16,7 +16,7 @@ class Figure:
 
     Attributes:
         name: What is measured.
-        unit: `µs`, `ms` (less is better) or `/s` (more is better).
+        unit: `µs`, `ms`, `MiB` (less is better) or `/s` (more is better).
         rounds: By client: what each round gave, in the unit.
         connections: By client: how many TLS connections each round opened, where it is counted.
         missing: By client: why there is no figure.
@@ -50,7 +50,11 @@ class Figure:
                     self.miss(client, error)
                     taking_part.remove(client)
                 else:
-                    self.rounds.setdefault(client, []).append(value)
+                    self.note(client, value)
+
+    def note(self, client: str, value: float) -> None:
+        """Take a client's value of this round, in the unit."""
+        self.rounds.setdefault(client, []).append(value)
 
     def miss(self, client: str, error: Exception) -> None:
         """Note why there is no figure of a client."""
@@ -62,16 +66,15 @@ class Figure:
         values = self.rounds.get(client)
         return median(values) if values else None
 
-    def speed(self, client: str, baseline: str = BASELINE) -> float | None:
-        """Return how many times as fast as the baseline a client is: the median of the rounds'.
+    def ratio(self, client: str, baseline: str = HTTPX) -> float | None:
+        """Return what a client has by what the baseline has: the median of the rounds' ratios.
 
         The noise of a shared machine is in both halves of a round, so it leaves the ratio alone.
         """
         values, base = self.rounds.get(client), self.rounds.get(baseline)
         if not values or not base:
             return None
-        pairs = zip(values, base, strict=False)
-        return median(v / b if self.unit == PER_SECOND else b / v for v, b in pairs)
+        return median(v / b for v, b in zip(values, base, strict=False))
 
     def most_connections(self, client: str) -> int | None:
         """Return the most connections that a round opened; None where it was not counted."""
@@ -83,7 +86,7 @@ class Figure:
             "name": self.name,
             "unit": self.unit,
             "median": {client: self.median(client) for client in self.rounds},
-            "speed": {client: self.speed(client) for client in self.rounds},
+            "ratio": {client: self.ratio(client) for client in self.rounds},
             "connections": self.connections,
             "not_measured": self.missing,
             "rounds": self.rounds,

@@ -1,13 +1,15 @@
 """The exchange's stand-in: nginx on 127.0.0.1, with a certificate made for one run.
 
 It has to be faster than every client, or the figures would be its own. It answers each signed
-`DELETE /v3/orders/{pair}/{orderId}` with that order's id, and verifies nothing beyond that.
+`DELETE /v3/orders/{pair}/{orderId}` with that order's id, and verifies nothing beyond that. A second
+address leads to it by a wire with latency.
 """
 
 import http.client
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 
 HOST = "127.0.0.1"
 START_SECONDS = 5.0
+LATENCY_SECONDS = 0.02
 HELP = (
     "nginx is needed, as a server that is faster than the clients: `apt-get install nginx`, "
     "`dnf install nginx` or `brew install nginx`"
@@ -80,13 +83,17 @@ class Server:
 
     Attributes:
         base_url: Where the API is.
+        distant_url: Where it is when all that it says comes 20 ms later.
         bundle: The file of the certificates to trust: the usual ones, so that loading them costs
             what it always costs, and the throwaway one.
         version: nginx's own version.
     """
 
-    def __init__(self, port: int, status_port: int, bundle: Path, version: str) -> None:
+    def __init__(
+        self, port: int, distant_port: int, status_port: int, bundle: Path, version: str
+    ) -> None:
         self.base_url = f"https://{HOST}:{port}/v3"
+        self.distant_url = f"https://{HOST}:{distant_port}/v3"
         self.bundle = str(bundle)
         self.version = version
         self._status_port = status_port
@@ -132,14 +139,34 @@ def serve() -> Iterator[Server]:
         )
         try:
             _wait_until_ready(process, (port, status_port), log)
-            yield Server(port, status_port, bundle, version.split(":")[-1].strip())
+            with _wire(port) as distant_port:
+                yield Server(
+                    port, distant_port, status_port, bundle, version.split(":")[-1].strip()
+                )
         finally:
-            process.terminate()
-            try:
-                process.wait(START_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+@contextmanager
+def _wire(port: int) -> Iterator[int]:
+    """Run the wire with latency to a port; its own port."""
+    command = [sys.executable, "-m", "benchmarks.wire", str(port), str(LATENCY_SECONDS)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        _end(process)
+        process.stdout.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(START_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_ports(count: int) -> list[int]:

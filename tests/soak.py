@@ -12,8 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from hypothesis import seed as seeded
+
 from tests.throttle.machine import Pool, Redis
-from tests.throttle.test_state_machine import Report, run
+from tests.throttle.test_state_machine import Report, machine_of, run
 
 EXAMPLES = 4
 STEPS = 20
@@ -42,10 +44,10 @@ def main() -> int:
                 seed = random.randrange(10**6) if chosen.seed is None else chosen.seed
                 began = time.monotonic()
                 try:
-                    run(
-                        kind, Path(folder), report, pool, redis if kind == "redis" else None,
-                        seed=seed, max_examples=EXAMPLES, stateful_step_count=STEPS,
-                    )  # fmt: skip
+                    machine = machine_of(
+                        kind, Path(folder), report, pool, redis if kind == "redis" else None
+                    )
+                    run(seeded(seed)(machine), max_examples=EXAMPLES, stateful_step_count=STEPS)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is told
                     failed = True
                     print("\n".join(report.violations) or repr(error), flush=True)

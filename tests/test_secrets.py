@@ -13,9 +13,16 @@ from typing import Any
 
 import pytest
 
+from bitopro_auth import Credentials
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
-from bitopro_orders import BitoProError, OrdersClient, connect
+from bitopro_orders import (
+    BitoProError,
+    InvalidArgumentError,
+    OrdersClient,
+    connect,
+    order_history,
+)
 from bitopro_orders.message import Message
 from bitopro_orders.transport import Answer, Headers
 from bitopro_sandbox import Account, Sandbox, Settings, faults, serve
@@ -231,3 +238,32 @@ def test_no_cassette_shows_a_credential_header() -> None:
         assert "x-bitopro" not in text
         assert "authorization" not in text
         assert "eyjpzgvudgl0" not in text, "a payload's beginning, in base64"
+
+
+PASSWORD = "pass-word-worth-nothing"
+CREDENTIALS = Credentials("key", "secret", "demo@example.com")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: connect(CREDENTIALS, base_url=f"https://user:{PASSWORD}@host/v3"),
+        lambda: connect(CREDENTIALS, base_url=f"https://user:{PASSWORD}@host:port/v3"),
+        lambda: connect(CREDENTIALS, shared=f"redis://:{PASSWORD}@127.0.0.1:notaport/0"),
+        lambda: connect(CREDENTIALS, shared=f"reddis://:{PASSWORD}@127.0.0.1/0"),
+        lambda: order_history(CREDENTIALS, stream_url=f"wss://user:{PASSWORD}@host/ws"),
+        lambda: order_history(CREDENTIALS, stream_url=f"wss://user:{PASSWORD}@host:port/ws"),
+    ],
+)
+def test_the_password_of_a_malformed_url_is_in_no_traceback(use: Callable[[], object]) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        use()
+    chain: BaseException | None = caught.value
+    while chain is not None:
+        told = traceback.TracebackException.from_exception(chain, capture_locals=True)
+        # The first frame is this test's own.
+        for frame in told.stack[1:]:
+            for text in (frame.locals or {}).values():
+                assert PASSWORD not in text, frame
+        assert PASSWORD not in str(chain)
+        chain = chain.__context__

@@ -1,6 +1,7 @@
 """The everyday door: a generated client that signs, and whose errors say what happened."""
 
 import asyncio
+import contextlib
 import os
 import ssl
 from collections.abc import Callable, Generator
@@ -12,6 +13,7 @@ from attrs import define, evolve, field
 
 from bitopro_auth import Credentials, CredentialsError, base_url_from_env
 from bitopro_auth.auth import is_loopback
+from bitopro_auth.credentials import Secret
 from bitopro_client import Client
 from bitopro_client.client import DEFAULT_BASE_URL
 from bitopro_client.types import Call, Response
@@ -21,7 +23,7 @@ from .message import HEADERS, Route
 from .policy import AttemptRecord, SendingPolicy, require_seconds
 from .sending import Sender
 from .steps import Step, TaskChannel, ThreadChannel, drive, drive_async
-from .throttle import Key, StoreError, throttle_of
+from .throttle import Key, StoreError, Throttle, throttle_of
 from .timing import Timing
 from .transport import Tally
 from .transport.tasks import Tasks
@@ -75,22 +77,18 @@ def connect(
         InvalidArgumentError: If an argument or a variable of the environment is missing or
             breaks its rule.
     """
+    # Hidden before anything can be raised: a URL may hold a password, and tracebacks show arguments.
     if base_url is None:
         base_url = base_url_from_env() or DEFAULT_BASE_URL
-    url = _checked_base_url(base_url)
+    given_url, where = Secret(base_url), _hidden(shared)
+    del base_url, shared
+    url = _checked_base_url(given_url)
     require_seconds("timeout", timeout)
     if not isinstance(egress, str):
         raise InvalidArgumentError("egress must be text, such as office-1")
     policy, timing = policy or SendingPolicy(), timing or Timing()
     credentials = given_or_from_env(credentials)
-    try:
-        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        throttle = throttle_of(origin, None if shared is None else os.fspath(shared), timing)
-    except StoreError as error:
-        raise InvalidArgumentError(f"shared must name a usable store: {error}") from None
-    except (TypeError, ValueError):
-        # Not quoted: the URL may hold a password.
-        raise InvalidArgumentError("shared must be a folder or a redis:// URL") from None
+    throttle = _throttle(f"{url.scheme}://{url.netloc.decode('ascii')}", where, timing)
     sender = Sender(
         credentials,
         frozenset({url.host}),
@@ -162,17 +160,34 @@ def given_or_from_env(credentials: Credentials | None) -> Credentials:
         raise InvalidArgumentError(f"credentials are needed: {error}") from error
 
 
-def _checked_base_url(text: str) -> httpx.URL:
-    # The URL is not quoted in the message: it may hold a password.
-    rule = "base_url must be https://host[:port][/path], or http:// to this machine itself"
+def _hidden(shared: str | os.PathLike[str] | None) -> Secret | None:
     try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise InvalidArgumentError(rule) from error
-    allowed = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
-    if not allowed or not url.host or url.userinfo or url.query or url.fragment:
-        raise InvalidArgumentError(rule)
-    return url
+        return None if shared is None else Secret(os.fspath(shared))
+    except TypeError:
+        return Secret("")
+
+
+def _throttle(origin: str, where: Secret | None, timing: Timing) -> Throttle:
+    try:
+        return throttle_of(origin, where, timing)
+    except StoreError as error:
+        reason = f"shared must name a usable store: {error}"
+    except (TypeError, ValueError):
+        reason = "shared must be a folder or a redis:// URL, such as redis://localhost:6379/0"
+    # Not in the `except`: the frames of what was raised there hold the URL.
+    raise InvalidArgumentError(reason)
+
+
+def _checked_base_url(text: Secret) -> httpx.URL:
+    with contextlib.suppress(httpx.InvalidURL, TypeError):
+        url = httpx.URL(text.reveal())
+        allowed = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
+        if allowed and url.host and not (url.userinfo or url.query or url.fragment):
+            return url
+    raise InvalidArgumentError(
+        "base_url must be https://host[:port][/path], or http:// to this machine itself, such as "
+        "https://api.bitopro.com/v3"
+    )
 
 
 @define(eq=False)

@@ -135,18 +135,24 @@ def _positive(_: object, attribute: "Attribute[Any]", number: object) -> None:
         raise InvalidArgumentError(f"{attribute.alias} must be a number above 0")
 
 
-def _checked_url(text: str) -> str:
-    # The URL is not quoted in the message: it may hold a password.
-    rule = "stream_url must be wss://host[:port][/path], or ws:// to this machine itself"
+def _checked_url(text: Secret) -> str:
+    if not _is_stream_url(text):
+        raise InvalidArgumentError(
+            "stream_url must be wss://host[:port][/path], or ws:// to this machine itself, such "
+            f"as {STREAM_URL}"
+        )
+    return text.reveal().rstrip("/")
+
+
+def _is_stream_url(text: Secret) -> bool:
     try:
-        url = urlsplit(text)
+        url = urlsplit(text.reveal())
         host, _ = url.hostname or "", url.port
     except (ValueError, AttributeError, TypeError):
-        raise InvalidArgumentError(rule) from None
+        return False
     allowed = url.scheme == "wss" or (url.scheme == "ws" and is_loopback(host))
-    if not allowed or not host or "@" in url.netloc or "?" in text or "#" in text:
-        raise InvalidArgumentError(rule)
-    return text.rstrip("/")
+    plain = "@" not in url.netloc and "?" not in text.reveal() and "#" not in text.reveal()
+    return allowed and bool(host) and plain
 
 
 def _base_url_beside(stream_url: str) -> str | None:
@@ -160,7 +166,7 @@ def _base_url_beside(stream_url: str) -> str | None:
     return f"{'https' if url.scheme == 'wss' else 'http'}://{url.netloc}"
 
 
-@define(eq=False, repr=False)
+@define(eq=False, repr=False, init=False)
 class OrderHistory:
     """The stream of the account's done orders: `async with`, then `async for`.
 
@@ -203,20 +209,20 @@ class OrderHistory:
         malformed: How many faults of messages were reported and skipped.
     """
 
-    _credentials: Credentials | None = field(default=None)
-    _stream_url: str = field(default=STREAM_URL, converter=_checked_url, kw_only=True)
-    _client: Client | None = field(default=None, kw_only=True)
-    _nonce: Callable[[], int] | None = field(default=None, kw_only=True)
-    _snapshot: bool = field(default=True, kw_only=True)
-    _on_malformed: Callable[[str], object] | None = field(default=None, kw_only=True)
-    _connect_timeout_seconds: float = field(default=10.0, validator=_positive, kw_only=True)
-    _silence_seconds: float = field(default=30.0, validator=_positive, kw_only=True)
-    _first_backoff_seconds: float = field(default=0.5, validator=_positive, kw_only=True)
-    _longest_backoff_seconds: float = field(default=30.0, validator=_positive, kw_only=True)
-    _deadline_seconds: float = field(default=math.inf, validator=_positive, kw_only=True)
-    _max_message_bytes: int = field(default=2**20, validator=_positive, kw_only=True)
-    _max_waiting_orders: int = field(default=10_000, validator=_positive, kw_only=True)
-    _timing: Timing = field(factory=Timing, kw_only=True)
+    _credentials: Credentials | None
+    _stream_url: str
+    _client: Client | None
+    _nonce: Callable[[], int] | None
+    _snapshot: bool
+    _on_malformed: Callable[[str], object] | None
+    _connect_timeout_seconds: float = field(validator=_positive)
+    _silence_seconds: float = field(validator=_positive)
+    _first_backoff_seconds: float = field(validator=_positive)
+    _longest_backoff_seconds: float = field(validator=_positive)
+    _deadline_seconds: float = field(validator=_positive)
+    _max_message_bytes: int = field(validator=_positive)
+    _max_waiting_orders: int = field(validator=_positive)
+    _timing: Timing
 
     _ours: OrdersClient | None = field(default=None, init=False)
     connected: bool = field(default=False, init=False)
@@ -229,6 +235,44 @@ class OrderHistory:
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _end: BitoProError | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
+
+    def __init__(
+        self,
+        credentials: Credentials | None = None,
+        *,
+        stream_url: str = STREAM_URL,
+        client: Client | None = None,
+        nonce: Callable[[], int] | None = None,
+        snapshot: bool = True,
+        on_malformed: Callable[[str], object] | None = None,
+        connect_timeout_seconds: float = 10.0,
+        silence_seconds: float = 30.0,
+        first_backoff_seconds: float = 0.5,
+        longest_backoff_seconds: float = 30.0,
+        deadline_seconds: float = math.inf,
+        max_message_bytes: int = 2**20,
+        max_waiting_orders: int = 10_000,
+        timing: Timing | None = None,
+    ) -> None:
+        # Hidden before anything can be raised: it may hold a password.
+        hidden = Secret(stream_url)
+        del stream_url
+        self.__attrs_init__(
+            credentials,
+            _checked_url(hidden),
+            client,
+            nonce,
+            snapshot,
+            on_malformed,
+            connect_timeout_seconds,
+            silence_seconds,
+            first_backoff_seconds,
+            longest_backoff_seconds,
+            deadline_seconds,
+            max_message_bytes,
+            max_waiting_orders,
+            timing or Timing(),
+        )
 
     def __attrs_post_init__(self) -> None:
         ours = self._client if isinstance(self._client, OrdersClient) else None

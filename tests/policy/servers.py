@@ -158,10 +158,14 @@ class _Network:
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # in which the sockets are closed
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(task := asyncio.ensure_future(self._connect(reader, writer)))
-        await asyncio.wait([task])
+        try:
+            await asyncio.wait([task])
+        finally:
+            writer.transport.abort()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -173,11 +177,11 @@ class _Network:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First of all, as this may be cancelled once more.
+            up_writer.transport.abort()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            writer.transport.abort()
-            up_writer.transport.abort()
 
     async def _pass(
         self,

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, cast
 import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -336,7 +335,7 @@ class Throttled(RuleBasedStateMachine):
             how = "tasks"
         number = sorted(life.clients)[client % len(life.clients)]
         account, egress = life.clients[number]
-        deadline = deadline or cast("float", self._policy["deadline_seconds"])
+        deadline = deadline or self._policy["deadline_seconds"]
         if how == "fork":
             self._numbers += 1
             self.report.counts["forks"] += 1
@@ -422,7 +421,7 @@ class Throttled(RuleBasedStateMachine):
         self._sandbox.faults.clear()
         length = _length_ms(self._limits["cancel"])
         last = max((e.at_ms for e in self._sandbox.journal if e.status == 429), default=0)
-        ready = last + COOL_DOWN_MS
+        ready: float = last + COOL_DOWN_MS
         if self._failures and self._short:
             ready = max(ready, *(each[1] for each in self._failures)) + STORE_PAUSE_MS + length
         time.sleep(max(0, ready - self._now()) / 1000)
@@ -623,7 +622,7 @@ class Oracle:
                 if nonce in seen and seen[nonce].status == 409:
                     # It was refused, and has not counted: a correction may come to it again.
                     self._m.report.counts["refused nonces sent again"] += 1
-                elif nonce in seen:
+                elif nonce in seen and not self._is_amnesia(entry.at_ms):
                     self._say(
                         f"nonce {nonce} twice: {self._at(seen[nonce].at_ms)} and "
                         f"{self._at(entry.at_ms)}"
@@ -640,6 +639,14 @@ class Oracle:
                     begun_late = any(at <= entry.at_ms for at in self._m._early_faults)
                     if not begun_late and not self._is_explained(entry.at_ms):
                         self._say(f"409 to nonce {nonce} at {self._at(entry.at_ms)}")
+
+    def _is_amnesia(self, at: float) -> bool:
+        """Say whether whoever sent nonces ahead of time was killed, and the store is a new one."""
+        return (
+            any(step <= at for step in self._m._clock_steps)
+            and any(killed <= at for killed in self._m._kills)
+            and any(each[2] and each[0] <= at for each in self._m._failures)
+        )
 
     def _is_explained(self, at: float) -> bool:
         gap = min(
@@ -683,9 +690,9 @@ class Oracle:
             self._say(f"{what} though {statuses} arrived")
         if end["attempts"] is not None and call.kind != "confirm" and attempts < len(entries):
             self._say(f"{what} with {attempts} attempts, though {statuses} arrived")
-        if outcome in {"accepted", "confirmed CANCELLED"} and call.kind != "read":
-            if self._m._sandbox.book.get(call.order_id).status.is_live:
-                self._say(f"{what} and the order is live")
+        is_live = self._m._sandbox.book.get(call.order_id).status.is_live
+        if outcome in {"accepted", "confirmed CANCELLED"} and call.kind != "read" and is_live:
+            self._say(f"{what} and the order is live")
         if outcome == "ClockMismatchError" and not any(e.fault == "status_409" for e in entries):
             self._m.report.counts["refused for their nonces"] += 1
             # Less than all fresh nonces means that the limit or the deadline was in the way.
@@ -727,7 +734,7 @@ class Oracle:
                 ended - LASTS_MS <= e.at_ms <= ended and e.key_fingerprint == key
                 for e in self._entries
             )
-            gap = max(l.period_seconds * 1000 / l.requests for l in self._m._limits.values())
+            gap = max(e.period_seconds * 1000 / e.requests for e in self._m._limits.values())
             if not (full or cooled or others >= LASTS_MS // gap - 1):
                 self._say(
                     f"{call.kind} {call.order_id} of key {call.account} starved from "
@@ -735,17 +742,10 @@ class Oracle:
                 )
 
 
-def run(
-    kind: str,
-    folder: Path,
-    report: Report,
-    pool: Pool,
-    redis: Redis | None = None,
-    *,
-    seed: int | None = None,
-    **options: Any,
-) -> None:
-    """Run the machine.
+def machine_of(
+    kind: str, folder: Path, report: Report, pool: Pool, redis: Redis | None = None
+) -> type[Throttled]:
+    """Return the machine.
 
     Args:
         kind: What the processes share: "memory", "folder" or "redis".
@@ -753,13 +753,15 @@ def run(
         report: Told of what happens.
         pool: The processes.
         redis: The server, for "redis".
-        seed: Which examples; each time others by default.
-        options: Further settings of hypothesis.
     """
     members = {"kind": kind, "folder": folder, "report": report, "pool": pool, "redis": redis}
-    machine = cast("type[Throttled]", type("Machine", (Throttled,), members))
+    return cast("type[Throttled]", type("Machine", (Throttled,), members))
+
+
+def run(machine: type[Throttled], **options: Any) -> None:
+    """Run it, with further settings of hypothesis."""
     run_state_machine_as_test(
-        machine if seed is None else seeded(seed)(machine),
+        machine,
         settings=settings(
             # An example is a matter of seconds and of chance: it is not worth shrinking.
             phases=[Phase.generate],
@@ -779,21 +781,57 @@ def pool() -> Iterator[Pool]:
     found.close()
 
 
-@pytest.mark.parametrize("kind", ["memory", "folder", "redis"])
-def test_the_throttle_holds_whatever_happens(kind: str, tmp_path: Path, pool: Pool) -> None:
-    report = Report()
+@pytest.fixture(params=["memory", "folder", "redis"])
+def machine(
+    request: pytest.FixtureRequest, tmp_path: Path, pool: Pool
+) -> Iterator[type[Throttled]]:
     redis = None
-    if kind == "redis":
+    if request.param == "redis":
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("redis-server is not installed")
         redis = Redis(program, tmp_path)
+    yield machine_of(request.param, tmp_path, Report(), pool, redis)
+    if redis is not None:
+        redis.kill()
+
+
+def test_the_throttle_holds_whatever_happens(machine: type[Throttled]) -> None:
+    run(machine, max_examples=3, stateful_step_count=12, derandomize=True)
+    assert machine.report.counts["examples"] >= 3
+
+
+def test_the_throttle_holds_when_it_all_happens_at_once(machine: type[Throttled]) -> None:
+    """One example with each of the rules, so that none of them depends on chance."""
+    it = machine()
     try:
-        run(
-            kind, tmp_path, report, pool, redis,
-            max_examples=3, stateful_step_count=12, derandomize=True,
-        )  # fmt: skip
+        it.begin(processes=3, short=True, deadline=1.0, in_flight=1, has_egresses=False)
+        it.misbehave("drop_answer", 2)
+        it.misbehave("502", 1)
+        it.all_at_once(0, 4)
+        it.another_client(1, 0)
+        it.calls(1, 1, 4, "tasks", "cancel")
+        it.calls(2, 0, 4, "fork", "cancel")
+        it.time_passes(0.05)
+        it.kill(0)
+        it.misbehave("409", 1)
+        it.step_clock(1, 300_000)
+        it.calls(0, 0, 3, "threads", "read")
+        it.calls(1, 0, 2, "threads", "confirm")
+        it.settle()
+        if it.redis is not None:
+            it.break_redis("kill")
+            it.all_at_once(0, 4)
+            it.mend_redis()
+            it.break_redis("stop")
+            it.all_at_once(0, 4)
+        it.step_clock(1, -2_000)
+        it.misbehave("429", 1)
+        it.all_at_once(0, 8)
     finally:
-        if redis is not None:
-            redis.kill()
-    assert report.counts["arrivals"] > 20
+        it.teardown()
+    counts = it.report.counts
+    assert counts["arrivals"] > 20
+    assert counts["probes"] == 1
+    if it.kind != "memory":
+        assert counts["kills"] == counts["forks"] == 1

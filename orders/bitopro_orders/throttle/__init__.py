@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from bitopro_auth import Credentials
+from bitopro_auth.credentials import Secret
 from bitopro_client.types import RateLimit
 from bitopro_orders.signals import Signal
 from bitopro_orders.timing import Timing
@@ -203,28 +204,28 @@ def _part(key: Key, question: Question) -> Part:
     return Part(tuple(window.counter for window in question.windows), key.key)
 
 
-_throttles: dict[tuple[str, str, Timing], Throttle] = {}
-_shared_stores: dict[tuple[str, str], SharedStore] = {}
+_throttles: dict[tuple[str, Secret | None, Timing], Throttle] = {}
+_shared_stores: dict[tuple[str, Secret], SharedStore] = {}
 
 
-def throttle_of(origin: str, where: str | None, timing: Timing) -> Throttle:
+def throttle_of(origin: str, where: Secret | None, timing: Timing) -> Throttle:
     """Return the throttle of an exchange: one in this process for all who share a store.
 
     Args:
         origin: The exchange, as scheme, host and port.
         where: None for this process, a folder for the processes of this machine, or a `redis://`
-            or `rediss://` URL for several machines.
+            or `rediss://` URL for several machines; it may hold a password.
         timing: The clocks; whoever has others shares nothing.
 
     Raises:
         StoreError: If the store cannot be used.
         ValueError: If the URL of Redis is not understood.
     """
-    if where is not None and not where.startswith(REDIS_SCHEMES):
-        if not where or "://" in where:
+    if where is not None and not where.reveal().startswith(REDIS_SCHEMES):
+        if not where.reveal() or "://" in where.reveal():
             raise StoreError("it is neither a folder nor a redis:// or rediss:// URL")
-        where = str(Path(where).resolve())
-    name = (origin, where or "", timing)
+        where = Secret(str(Path(where.reveal()).resolve()))
+    name = (origin, where, timing)
     found = _throttles.get(name)
     if found is None:
         store: MemoryStore | SharedStore
@@ -236,7 +237,7 @@ def throttle_of(origin: str, where: str | None, timing: Timing) -> Throttle:
     return found
 
 
-def _shared_store(origin: str, where: str) -> SharedStore:
+def _shared_store(origin: str, where: Secret) -> SharedStore:
     """Return the one of this process: a file's lock keeps processes apart, not threads."""
     found = _shared_stores.get((origin, where))
     if found is None:
@@ -247,18 +248,19 @@ def _shared_store(origin: str, where: str) -> SharedStore:
             return int(machine.monotonic() * SECOND)
 
         backend: Backend
-        if where.startswith(REDIS_SCHEMES):
-            try:
+        try:
+            if where.reveal().startswith(REDIS_SCHEMES):
                 from .redis import RedisStore
-            except ImportError as error:
-                raise StoreError("install the extra: bitopro-orders[redis]") from error
-            backend = RedisStore(where, f"bitopro:throttle:{name}")
-        else:
-            try:
+
+                backend = RedisStore(where, f"bitopro:throttle:{name}")
+            else:
                 from .folder import FolderStore
-            except ImportError as error:
-                raise StoreError("sharing through a folder needs POSIX locks") from error
-            backend = FolderStore(Path(where) / f"{name}.throttle", clock, machine.sleep)
+
+                file = Path(where.reveal()) / f"{name}.throttle"
+                backend = FolderStore(file, clock, machine.sleep)
+        except ModuleNotFoundError as error:
+            needs = {"redis": "the extra: bitopro-orders[redis]", "fcntl": "a system with POSIX"}
+            raise StoreError(f"it needs {needs.get(error.name or '', error.name)}") from None
         found = _shared_stores.setdefault((origin, where), SharedStore(backend, clock))
     return found
 

@@ -11,6 +11,8 @@ from typing import TypeVar, cast
 
 import redis
 
+from bitopro_auth.credentials import Secret
+
 from .memory import Everything, Part
 from .rules import SECOND, Counter, State
 from .shared import StoreError
@@ -38,16 +40,16 @@ class RedisStore:
     """Keeps the state in Redis.
 
     Args:
-        url: The server's.
+        url: The server's; it may hold a password.
         name: What the keys in it begin with.
 
     Raises:
         ValueError: If the URL is not understood.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: Secret, name: str) -> None:
         self._redis = redis.Redis.from_url(
-            url, socket_connect_timeout=TIMEOUT_SECONDS, socket_timeout=TIMEOUT_SECONDS
+            url.reveal(), socket_connect_timeout=TIMEOUT_SECONDS, socket_timeout=TIMEOUT_SECONDS
         )
         self._name = name
         self._swap = self._redis.register_script(_COMPARE_AND_SET)

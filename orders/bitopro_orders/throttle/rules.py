@@ -28,6 +28,8 @@ MEMBERSHIP = 60 * SECOND
 #: Members without a store leave each in a millisecond of its own, of so many.
 SLOTS = 64
 SLOT_TOLERANCE_MS = 8
+#: So far ahead of the clock, a nonce comes from an earlier clock, and is not waited for.
+FAR_AHEAD_MS = 4 * SLOTS
 #: A stamp may be this far in the future where two clocks of one machine were read at once.
 READING_ERROR = SECOND // 1000
 
@@ -389,10 +391,17 @@ def _others_first(lane: Lane, question: Question, now: int) -> bool:
 
 def _slot_in_ms(lane: Lane, question: Question) -> int:
     """Return how long until the member's own millisecond, where nobody orders the nonces."""
-    if question.slot is None or not question.carries_nonce or lane.last >= question.wall_ms:
+    if question.slot is None or not question.carries_nonce:
         return 0
+    last = lane.highest if question.at_top else lane.last
+    ahead = last - question.wall_ms
+    if ahead > FAR_AHEAD_MS:
+        return 0
+    if ahead >= 0:
+        # Not waited for, each request would be a whole turn further ahead than the one before.
+        return ahead + 1 + (question.slot - last - 1) % SLOTS
     past = (question.wall_ms - question.slot) % SLOTS
-    if past <= SLOT_TOLERANCE_MS and question.wall_ms - past > lane.last:
+    if past <= SLOT_TOLERANCE_MS and question.wall_ms - past > last:
         return 0
     return SLOTS - past
 
