@@ -8,7 +8,7 @@ HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
 	sandbox/bitopro_sandbox tests benchmarks docs
 
-.PHONY: help demo test bench generate drift lint types record sandbox build lock clean
+.PHONY: help demo test soak bench generate drift lint types record sandbox build lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,6 +19,9 @@ demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
 
 test: lint types drift  ## everything that must hold before a change is shared
 	$(BIN)/python -m pytest
+
+soak: .venv/ready  ## run the throttle's state machine with faults at random (MINUTES=10)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) $(SEED:%=--seed %) $(KIND:%=--kind %)
 
 bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs nginx; two minutes)
 	@$(BENCHMARKS) -m benchmarks.run $(BENCH)

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from bitopro_auth import BitoProAuth
     from bitopro_client import Client
     from bitopro_orders import OrdersClient
-    from bitopro_orders.message import Message
     from bitopro_orders.transport import Attempt
 
 API_KEY, API_SECRET, IDENTITY = "benchmark-key", "benchmark-secret", "benchmark@example.com"
@@ -108,7 +108,8 @@ def ours_without_policy(base_url: str) -> Iterator[Cancel]:
             call, attempt, data = written(order_id)
             connection = transport.take(origin) or transport.connect(origin, attempt)
             answer = transport.exchange(connection, data, attempt)
-            return call.read(answer.status, answer.content, answer.headers).parsed.order_id
+            read = call.read(answer.status, answer.content, answer.headers)
+            return str(read.parsed.order_id)
 
         yield cancel
 
@@ -124,7 +125,8 @@ async def ours_without_policy_async(base_url: str) -> AsyncIterator[CancelAsync]
             call, attempt, data = written(order_id)
             connection = transport.take(origin) or await transport.connect(origin, attempt)
             answer = await transport.exchange(connection, data, attempt)
-            return call.read(answer.status, answer.content, answer.headers).parsed.order_id
+            read = call.read(answer.status, answer.content, answer.headers)
+            return str(read.parsed.order_id)
 
         yield cancel
 

@@ -21,15 +21,15 @@ from .clients import PAIR
 
 #: A reading that waits lets so many cancels go first.
 MOST_BEFORE_A_READING = 3
-#: More than these need the timeout that is theirs.
-DEFAULT_TIMEOUT_IS_FOR, LONG_TIMEOUT = 150, 90.0
+#: `cancel_and_confirm`'s own timeout is enough for so many; more are given longer.
+DEFAULT_TIMEOUT, DEFAULT_TIMEOUT_IS_FOR, LONG_TIMEOUT = 30.0, 150, 90.0
 
 
 class Confirmed(NamedTuple):
     """What came of it.
 
     Attributes:
-        count: How many orders were cancelled and confirmed at once.
+        orders: How many orders were cancelled and confirmed at once.
         delay_ms: How long the exchange takes to answer.
         seconds: How long all of it took.
         bound: How long the limits let it take at least, in seconds.
@@ -38,7 +38,7 @@ class Confirmed(NamedTuple):
         wrong: How many outcomes are not `CANCELLED`, or not what the book says.
     """
 
-    count: int
+    orders: int
     delay_ms: int
     seconds: float
     bound: float
@@ -91,38 +91,44 @@ def _room_at(left: list[float], limit: RateLimit) -> float:
     return left[-limit.requests] + limit.period_seconds if len(left) >= limit.requests else 0.0
 
 
-async def confirmed(count: int, delay_ms: int) -> Confirmed:
+def confirmed(orders: int, delay_ms: int) -> Confirmed:
     """Start an exchange, cancel and confirm all its orders at once, and ask its book."""
-    command = [sys.executable, "-m", "benchmarks.exchange", str(count), str(delay_ms)]
+    command = [sys.executable, "-m", "benchmarks.exchange", str(orders), str(delay_ms)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as exchange:
         assert exchange.stdin is not None
         assert exchange.stdout is not None
         told = json.loads(exchange.stdout.readline())
-        ids = told["orders"]
-        timeout = {} if count <= DEFAULT_TIMEOUT_IS_FOR else {"timeout": LONG_TIMEOUT}
-        async with connect(Credentials(*told["credentials"]), base_url=told["base_url"]) as client:
-            start = time.perf_counter()
-            outcomes = await asyncio.gather(
-                *(cancel_and_confirm_async(client, PAIR, each, **timeout) for each in ids),
-                return_exceptions=True,
-            )
-            seconds = time.perf_counter() - start
+        credentials = Credentials(*told["credentials"])
+        outcomes, seconds = asyncio.run(_all_at_once(credentials, told["base_url"], told["orders"]))
         exchange.stdin.close()
         seen = json.loads(exchange.stdout.readline())
+    pairs = [
+        (_name(each), seen["book"][id_]) for each, id_ in zip(outcomes, told["orders"], strict=True)
+    ]
     return Confirmed(
-        count,
+        orders,
         delay_ms,
         seconds,
-        bound_seconds(count, delay_ms / 1000),
-        Counter(_name(outcome) for outcome in outcomes),
+        bound_seconds(orders, delay_ms / 1000),
+        Counter(name for name, _ in pairs),
         seen["requests"],
-        sum(
-            not (_name(outcome) == State.CANCELLED.name == seen["book"][order_id])
-            for outcome, order_id in zip(outcomes, ids, strict=True)
-        ),
+        sum(not (name == status == State.CANCELLED.name) for name, status in pairs),
     )
+
+
+async def _all_at_once(
+    credentials: Credentials, base_url: str, ids: list[str]
+) -> tuple[list[CancelOutcome | BaseException], float]:
+    timeout = DEFAULT_TIMEOUT if len(ids) <= DEFAULT_TIMEOUT_IS_FOR else LONG_TIMEOUT
+    async with connect(credentials, base_url=base_url) as client:
+        start = time.perf_counter()
+        outcomes = await asyncio.gather(
+            *(cancel_and_confirm_async(client, PAIR, each, timeout=timeout) for each in ids),
+            return_exceptions=True,
+        )
+        return outcomes, time.perf_counter() - start
 
 
 def _name(outcome: CancelOutcome | BaseException) -> str:
@@ -130,4 +136,4 @@ def _name(outcome: CancelOutcome | BaseException) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(confirmed(*map(int, sys.argv[1:3])))))
+    print(json.dumps(confirmed(int(sys.argv[1]), int(sys.argv[2]))))

@@ -207,7 +207,7 @@ def _verdicts(results: Results) -> list[Verdict]:
         verdicts.append(_verdict(what, ratio, row.bound, row.goal, least=row.least))
     for each in results.confirmed:
         what = (
-            f"{each.count} confirmed at once, answers after {each.delay_ms} ms: "
+            f"{each.orders} confirmed at once, answers after {each.delay_ms} ms: "
             f"{each.seconds:.1f} s ÷ the bound, {each.bound:.1f} s; {_outcomes(each)}"
         )
         bound = MOST_AT_30_MS if each.delay_ms == 30 else MOST_OF_THE_BOUND

@@ -1,7 +1,7 @@
 """The exchange's stand-in: nginx on 127.0.0.1, with a certificate made for one run.
 
 It has to be faster than every client, or the figures would be its own. It answers each signed
-`DELETE /v3/orders/{pair}/{orderId}` with that order's id, and verifies nothing beyond that. A second
+`DELETE /v3/orders/{pair}/{orderId}` with that order's id, and verifies nothing beyond that. Another
 address leads to it by a wire with latency.
 """
 

@@ -21,7 +21,7 @@ class _Far(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         asyncio.get_running_loop().call_later(self._seconds, self._near.write, data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._near.close()
 
 
@@ -51,7 +51,7 @@ class _Near(asyncio.Protocol):
         if self._far is not None:
             self._far.write(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._connecting.cancel()
         if self._far is not None:
             self._far.close()

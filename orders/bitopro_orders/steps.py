@@ -15,7 +15,7 @@ from .timing import Timing
 from .transport import Answer, Attempt, Origin
 
 T = TypeVar("T")
-MACHINES_OWN = Timing().monotonic
+MACHINES_OWN = Timing()
 Connection = Any  # each transport's own
 
 
@@ -139,11 +139,19 @@ class Wait:
         await channel.timing.sleep_async(self.seconds)
 
 
+def _passes_by_itself(timing: Timing) -> bool:
+    return (
+        timing.monotonic is MACHINES_OWN.monotonic
+        or timing.sleep is MACHINES_OWN.sleep
+        or timing.sleep_async is MACHINES_OWN.sleep_async
+    )
+
+
 @define
 class Listen:
     """Wait for a signal, for so many seconds at most.
 
-    Where the clock is not the machine's, nothing but its own sleep lets its time pass.
+    Where neither the clock nor the sleep is the machine's, nothing but that sleep lets time pass.
     """
 
     signal: Signal
@@ -151,14 +159,14 @@ class Listen:
 
     def run(self, channel: ThreadChannel) -> None:
         """Wait in this thread."""
-        if channel.timing.monotonic is MACHINES_OWN:
+        if _passes_by_itself(channel.timing):
             cast("ThreadSignal", self.signal).wait(self.seconds)
         else:
             channel.timing.sleep(self.seconds)
 
     async def run_async(self, channel: TaskChannel) -> None:
         """Wait in this task."""
-        if channel.timing.monotonic is MACHINES_OWN:
+        if _passes_by_itself(channel.timing):
             await cast("TaskSignal", self.signal).wait(self.seconds)
         else:
             await channel.timing.sleep_async(self.seconds)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitopro_auth.credentials import Secret
 from bitopro_orders.signals import ThreadSignal
 from bitopro_orders.throttle import StoreError
 from bitopro_orders.throttle.folder import FolderStore
@@ -74,7 +75,7 @@ class InFolder:
 
 class InRedis:
     def __init__(self, url: str, name: str, clock: Clock) -> None:
-        self._store, self._clock = RedisStore(url, name), clock
+        self._store, self._clock = RedisStore(Secret(url), name), clock
 
     def close(self) -> None:
         self._store._redis.close()

@@ -10,11 +10,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from bitopro_client.api.orders import cancel_order
-from bitopro_orders import BitoProError, OrdersClient, cancel_and_confirm_async
+from bitopro_orders import BitoProError, OrdersClient
 from tests.throttle.programs import (
     ORDER_ID,
     PAIR,
@@ -30,21 +30,21 @@ from tests.throttle.programs import (
 PATIENCE = 6.0
 
 
-def abandon(client: OrdersClient, rounds: int, *, confirm: bool) -> None:
-    """Begin a cancel in a loop of its own, let it go on for some rounds, and lose both."""
+def abandon(client: OrdersClient, way: Coroutine[Any, Any, object]) -> None:
+    """Begin a cancel in a loop of its own, let it go on in some way, and lose both."""
     loop = asyncio.new_event_loop()
-    call: Any = cancel_order.asyncio(PAIR, ORDER_ID, client=client)
-    if confirm:
-        call.close()
-        call = cancel_and_confirm_async(client, PAIR, ORDER_ID)
-    task = loop.create_task(call)
-    for _ in range(rounds):
-        loop.run_until_complete(asyncio.sleep(0))
+    task = loop.create_task(cancel_order.asyncio(PAIR, ORDER_ID, client=client))
+    loop.run_until_complete(way)
     loop.lost = [task, loop]  # type: ignore[attr-defined]  # no counter of references frees it
 
 
+async def rounds(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 def main(settings: dict[str, Any]) -> None:
-    faulthandler.dump_traceback_later(30, exit=True)
+    faulthandler.dump_traceback_later(50, exit=True)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of each lost task
     sys.unraisablehook = lambda _: None
     client = client_of(settings)
@@ -69,7 +69,9 @@ def main(settings: dict[str, Any]) -> None:
     number_of_places = places(once)
     tries = settings["tries"]
     for number in range(1, number_of_places + 1, -(-number_of_places // tries)):
-        abandon(client, dice.randrange(1, 9), confirm=number % 2 == 0)
+        # Most are lost while they wait for their answer, some before they have left.
+        few = dice.random() < 0.2
+        abandon(client, rounds(dice.randrange(1, 9)) if few else asyncio.sleep(0.004))
         at = AtPlace(number, gc.collect)
 
         def with_collection(at: Callable[..., None] = at) -> None:

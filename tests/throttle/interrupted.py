@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from bitopro_client.api.orders import cancel_order
@@ -66,9 +65,9 @@ class Trials:
         return {**self.found, "problems": problems, "longest": round(self.longest, 2)}
 
 
-def chosen(number_of_places: int) -> range:
-    """Return the places to try: all, or so many that the limit of 900 a minute has room."""
-    return range(1, number_of_places + 1, -(-number_of_places // 400))
+def chosen(number_of_places: int, tries: int) -> range:
+    """Return the places to try: all, or not many more than `tries`, evenly spread."""
+    return range(1, number_of_places + 1, max(1, round(number_of_places / tries)))
 
 
 def interrupt() -> None:
@@ -78,7 +77,7 @@ def interrupt() -> None:
 def at_every_place(trials: Trials) -> None:
     """Raise KeyboardInterrupt at each place in turn where a signal could."""
     number_of_places = places(trials.cancel)
-    for number in chosen(number_of_places):
+    for number in chosen(number_of_places, trials.settings["tries"]):
         at = AtPlace(number, interrupt)
         try:
             try:
@@ -129,7 +128,7 @@ def by_signals(trials: Trials) -> None:
 def cancelling_at_every_place(trials: Trials) -> None:
     """Cancel in the middle of a cancel, at each place in turn where a signal handler could."""
     number_of_places = places(trials.cancel)
-    for number in chosen(number_of_places):
+    for number in chosen(number_of_places, trials.settings["tries"]):
         at = AtPlace(number, trials.cancel)
         trials.found["tries"] += 1
 
@@ -140,14 +139,14 @@ def cancelling_at_every_place(trials: Trials) -> None:
             finally:
                 sys.setprofile(None)
 
-        what = f"a handler's cancel at {number} of {number_of_places}, {at.where}"
+        what = f"a handler's cancel at {number} of {number_of_places}"
         try:
             watched(both, PATIENCE)
             trials.found["both accepted"] += 1
         except BitoProError as error:
-            trials.problems.append(f"{what} {at.where}: {type(error).__name__}: {error}")
+            trials.problems.append(f"{what}, {at.where}: {type(error).__name__}: {error}")
         except StuckError as stuck:
-            trials.problems.append(f"{what} {at.where}: {stuck}")
+            trials.problems.append(f"{what}, {at.where}: {stuck}")
             break
 
 
@@ -181,14 +180,14 @@ def handler_that_cancels(trials: Trials) -> None:
 
 
 def handler_in_the_queue(trials: Trials) -> None:
-    """Let a signal's handler cancel while the main thread waits behind eight others."""
-    client, barrier = trials.client, threading.Barrier(9)
+    """Let a signal's handler cancel while the main thread waits behind five others."""
+    client, barrier = trials.client, threading.Barrier(6)
 
     def others() -> None:
         barrier.wait(10)
         with_problems("thread", trials, client)
 
-    threads = [threading.Thread(target=others, daemon=True) for _ in range(8)]
+    threads = [threading.Thread(target=others, daemon=True) for _ in range(5)]
     for thread in threads:
         thread.start()
     handled = itertools.count(1)
@@ -199,7 +198,7 @@ def handler_in_the_queue(trials: Trials) -> None:
 
     signal.signal(signal.SIGALRM, handle)
     barrier.wait(10)
-    time.sleep(0.05)  # in which the eight queue up
+    time.sleep(0.05)  # in which the five queue up
     began = time.monotonic()
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     with_problems("main", trials, client)
@@ -230,7 +229,7 @@ MODES = {
 
 
 def main(settings: dict[str, Any]) -> None:
-    faulthandler.dump_traceback_later(settings.get("patience", 40), exit=True)
+    faulthandler.dump_traceback_later(settings.get("patience", 50), exit=True)
     trials = Trials(settings)
     for _ in range(2):
         trials.cancel()

@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -89,7 +90,7 @@ class Program:
         found: dict[str, Any] = json.loads(output.splitlines()[-1])
         return found
 
-    def __enter__(self) -> "Program":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,11 +130,10 @@ def watched(action: Callable[[], object], seconds: float) -> None:
     Raises:
         StuckError: If it takes longer; a lock that is waited for is left by it.
     """
-
     found: list[StuckError] = []
 
     def give_up(_: int, frame: FrameType | None) -> None:
-        where = []
+        where: list[str] = []
         while frame is not None and len(where) < 4:
             name = Path(frame.f_code.co_filename).name
             where.append(f"{name}:{frame.f_lineno} {frame.f_code.co_name}")
@@ -156,6 +156,7 @@ def watched(action: Callable[[], object], seconds: float) -> None:
         raise found[0]
 
 
+_LOCKING = re.compile(r"bitopro_orders|/threading\.py|/contextlib\.py|/queue\.py")
 _GENERATORS = 0x20 | 0x80 | 0x200
 
 
@@ -163,7 +164,7 @@ class AtPlace:
     """A profile function that acts at the n-th place where Python may look for signals.
 
     These are the beginning of a function and the return of a function of C; on the way into
-    `with lock` of a lock of C there is none. Other packages' code is left out.
+    `with lock` of a lock of C there is none. Only the package counts, and what it may lock with.
 
     Args:
         number: Which place, from 1; with 0 they are only counted.
@@ -181,7 +182,7 @@ class AtPlace:
         begins = event == "call" and not code.co_flags & _GENERATORS
         if not begins and event != "c_return":
             return
-        if "site-packages" in code.co_filename or code.co_filename.startswith(_OWN):
+        if not _LOCKING.search(code.co_filename):
             return
         self.seen += 1
         if self.seen == self._number:
@@ -189,9 +190,6 @@ class AtPlace:
             name = Path(code.co_filename).name
             self.where = f"{name}:{frame.f_lineno} {code.co_name} {event}"
             self._action()
-
-
-_OWN = str(Path(__file__).parent)
 
 
 def places(action: Callable[[], object]) -> int:

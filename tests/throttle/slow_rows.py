@@ -81,7 +81,7 @@ def test_of_900_within_ten_seconds_120_leave(sandbox: Sandbox) -> None:
     found = kinds(run.results())
     print(found)
     assert arrived(sandbox) >= 120
-    assert found["NotSentError"] == 900 - arrived(sandbox)
+    assert found["accepted"] <= arrived(sandbox) <= 900 - found["NotSentError"]
 
 
 def test_after_a_start_of_20_seconds_no_window_holds_more_than_the_limit(tmp_path: Path) -> None:

@@ -4,12 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from bitopro_sandbox import serve
-from tests.throttle.programs import exchange, start, store
+from bitopro_sandbox import faults, serve
+from tests.throttle.programs import MANY, exchange, start, store
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
-@pytest.mark.parametrize(("name", "tries"), [("memory", 300), ("folder", 300), ("redis", 150)])
+@pytest.mark.parametrize(
+    ("way", "name", "tries"),
+    [
+        ("sync", "memory", 80),
+        ("async", "memory", 60),
+        ("sync", "folder", 60),
+        ("async", "redis", 40),
+    ],
+)
 def test_an_abandoned_cancel_may_be_collected_at_any_place_of_another(
     way: str, name: str, tries: int, tmp_path: Path
 ) -> None:
@@ -17,6 +24,8 @@ def test_an_abandoned_cancel_may_be_collected_at_any_place_of_another(
     policy = {"deadline_seconds": 3, "in_flight": 8, "limit_share": None}
     more = {"way": way, "tries": tries, "policy": policy}
     with serve(exchange(nonce_rule="unique")) as sandbox, store(name, tmp_path) as shared:
+        # Longer than what is lost lives, so that it is under way then.
+        sandbox.faults.add(faults.delay(after_ms=15), times=MANY)
         with start("collected", sandbox, shared, **more) as program:
             found = program.result()
     assert found["problems"] == []

@@ -13,7 +13,7 @@ from tests.support import credentials_of
 from tests.throttle.programs import MANY, ORDER_ID, PAIR, exchange, start, store
 
 #: A store that fails is not replaced: what it does to a call is seen.
-POLICY = {"deadline_seconds": 2, "local_if_shared_fails": False}
+POLICY: dict[str, Any] = {"deadline_seconds": 2, "local_if_shared_fails": False}
 UNCOUNTED = {**POLICY, "limit_share": None}
 
 
@@ -22,10 +22,12 @@ def run(sandbox: Sandbox, shared: str | None, mode: str, **more: Any) -> dict[st
         return program.result()
 
 
-@pytest.mark.parametrize("name", ["memory", "folder", "redis"])
-def test_an_interrupt_at_any_place_leaves_nothing_locked(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "tries"), [("memory", 200), ("folder", 200), ("redis", 100)])
+def test_an_interrupt_at_any_place_leaves_nothing_locked(
+    name: str, tries: int, tmp_path: Path
+) -> None:
     with serve(exchange()) as sandbox, store(name, tmp_path) as shared:
-        found = run(sandbox, shared, "at_every_place", policy=POLICY)
+        found = run(sandbox, shared, "at_every_place", policy=POLICY, tries=tries)
     assert found["problems"] == []
     assert found["accepted after"] == found["tries"] > 20
     assert found["interrupted"] > 0.9 * found["tries"]
@@ -34,11 +36,11 @@ def test_an_interrupt_at_any_place_leaves_nothing_locked(name: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("way", "name", "tries", "longest_ms"),
     [
-        ("sync", "memory", 400, 0.8),
-        ("sync", "folder", 400, 1),
-        ("sync", "redis", 300, 3),
-        ("async", "memory", 200, 3),
-        ("async", "folder", 200, 3),
+        ("sync", "memory", 300, 0.8),
+        ("sync", "folder", 300, 1),
+        ("sync", "redis", 200, 2),
+        ("async", "memory", 80, 2),
+        ("async", "folder", 60, 2),
     ],
 )
 def test_after_a_real_ctrl_c_the_next_cancel_goes_out(
@@ -80,12 +82,14 @@ def test_an_interrupted_process_holds_up_no_other_of_the_folder(tmp_path: Path) 
     assert max(slow) < 3
 
 
-@pytest.mark.parametrize("name", ["memory", "folder", "redis"])
-def test_a_signal_handler_may_cancel_at_any_place_of_a_cancel(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "tries"), [("memory", 120), ("folder", 60), ("redis", 40)])
+def test_a_signal_handler_may_cancel_at_any_place_of_a_cancel(
+    name: str, tries: int, tmp_path: Path
+) -> None:
     # With several in flight the handler's need not wait until what it interrupts has left.
     policy = {**POLICY, "in_flight": 8}
     with serve(exchange(nonce_rule="unique")) as sandbox, store(name, tmp_path) as shared:
-        found = run(sandbox, shared, "cancelling_at_every_place", policy=policy)
+        found = run(sandbox, shared, "cancelling_at_every_place", policy=policy, tries=tries)
     assert found["problems"] == []
     assert found["both accepted"] == found["tries"] > 20
 
@@ -94,26 +98,18 @@ def test_a_signal_handler_may_cancel_at_any_place_of_a_cancel(name: str, tmp_pat
 def test_a_signal_handler_may_cancel_while_all_threads_do(name: str, tmp_path: Path) -> None:
     policy = {**UNCOUNTED, "deadline_seconds": 10, "in_flight": 8}
     with serve(exchange(nonce_rule="unique")) as sandbox, store(name, tmp_path) as shared:
-        found = run(
-            sandbox,
-            shared,
-            "handler_that_cancels",
-            policy=policy,
-            seconds=1.5,
-            seed=13,
-            patience=25,
-        )
+        found = run(sandbox, shared, "handler_that_cancels", policy=policy, seconds=1, seed=13)
     assert found["problems"] == []
     assert found["threads left"] == 0
-    assert found["handler"] > 20
+    assert found["handler"] > 5
 
 
 def test_a_signal_handler_may_cancel_while_its_thread_waits_for_its_turn() -> None:
     policy = {**POLICY, "deadline_seconds": 6}
     with serve(exchange()) as sandbox:
-        # So the nine leave by the spacing, one each 67 ms.
-        sandbox.faults.add(faults.delay(after_ms=600), times=MANY)
+        # So the six leave by the spacing, one each 67 ms.
+        sandbox.faults.add(faults.delay(after_ms=350), times=MANY)
         found = run(sandbox, None, "handler_in_the_queue", policy=policy)
     assert found["problems"] == []
-    assert (found["handled"], found["handler"], found["main"], found["thread"]) == (1, 1, 1, 8)
+    assert (found["handled"], found["handler"], found["main"], found["thread"]) == (1, 1, 1, 5)
     assert found["longest"] < 5

@@ -558,12 +558,16 @@ class Oracle:
         if not failures:
             return 0
         members = len(self._m._first_call)
-        born = sum(
+        born = self._born(failures)
+        emptied = sum(each[2] for each in failures)
+        return most * ((members - 1) / members + born + emptied)
+
+    def _born(self, failures: list[list[float]]) -> int:
+        """Return how many processes began while the store was away."""
+        return sum(
             any(each[0] - 500 <= at <= each[1] + STORE_PAUSE_MS for each in failures)
             for at in self._m._first_call.values()
         )
-        emptied = sum(each[2] for each in failures)
-        return most * ((members - 1) / members + born + emptied)
 
     # 2. Nothing is counted that did not arrive or could not have
 
@@ -622,6 +626,13 @@ class Oracle:
                 if nonce in seen and seen[nonce].status == 409:
                     # It was refused, and has not counted: a correction may come to it again.
                     self._m.report.counts["refused nonces sent again"] += 1
+                elif (
+                    nonce in seen
+                    and self._is_loose(entry.at_ms, entry.at_ms)
+                    and self._born(self._m._failures)
+                ):
+                    # Who never saw the store draws where its nonces lie, and draws again.
+                    self._m.report.counts["nonces drawn by two"] += 1
                 elif nonce in seen and not self._is_amnesia(entry.at_ms):
                     self._say(
                         f"nonce {nonce} twice: {self._at(seen[nonce].at_ms)} and "

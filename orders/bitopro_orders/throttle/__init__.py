@@ -168,7 +168,7 @@ class Throttle:
     def leave(self, key: Key, question: Question, given: Pass | None, fate: Fate) -> None:
         """End what `enter` began, and let the next one ask; it never waits."""
         change = partial(leave, token=question.token, given=given, fate=fate)
-        self._change(_part(key, question), question, change, is_unsent=fate is Fate.UNSENT)
+        self._change(_part(key, question), question, change, fate)
         self.wake(key)
 
     def wake(self, key: Key) -> None:
@@ -187,8 +187,7 @@ class Throttle:
         part: Part,
         question: Question,
         change: Callable[[State, int], tuple[State, None]],
-        *,
-        is_unsent: bool = False,
+        fate: Fate | None = None,
     ) -> None:
         if isinstance(self._store, MemoryStore):
             self._store.transact(part, change, question.wall_ms)
@@ -197,7 +196,7 @@ class Throttle:
         def ask(state: State, now: int, *, members: int, slot: int | None) -> tuple[State, None]:  # noqa: ARG001
             return change(state, now)
 
-        self._store.do(Job(part, question.token, ask, question.wall_ms, is_unsent=is_unsent))
+        self._store.do(Job(part, question.token, ask, question.wall_ms, fate=fate))
 
 
 def _part(key: Key, question: Question) -> Part:

@@ -8,6 +8,7 @@ the store fails, this process goes on with what it saw last, within its share of
 import logging
 import os
 import queue
+import secrets
 import threading
 import uuid
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from attrs import define, field
 from bitopro_orders.signals import Signal
 
 from .memory import MemoryStore, Part
-from .rules import MEMBERSHIP, SECOND, SLOTS, Pass, State, Wait, joined, put_back
+from .rules import MEMBERSHIP, SECOND, SLOTS, Fate, Pass, State, Wait, joined, put_back
 
 R = TypeVar("R")
 logger = logging.getLogger("bitopro_orders")
@@ -78,7 +79,7 @@ class Job:
         part: Which part it is about.
         token: The request's.
         change: Does it.
-        is_unsent: Whether it takes a request back.
+        fate: What became of the request, if that is what it tells.
         wall_ms: The exchange's time, in milliseconds since the epoch.
         needs_store: Whether it must not be done without the store.
         signal: Is set when it is done.
@@ -91,7 +92,7 @@ class Job:
     change: Change
     wall_ms: int
     needs_store: bool = False
-    is_unsent: bool = False
+    fate: Fate | None = None
     signal: Signal | None = None
     is_done: bool = False
     result: Pass | Wait | StoreError | None = None
@@ -226,7 +227,7 @@ class SharedStore:
         self._local.everything = self._local.everything.with_part(part, state)
         if isinstance(result, Pass):
             own.note(part, job.token, result, self._shift)
-        elif job.is_unsent:
+        elif job.fate is Fate.UNSENT:
             own.forget(part, job.token)
         return result
 
@@ -245,6 +246,9 @@ class SharedStore:
             for name in job.part.counters:
                 left_at = result.left_at - self._shift
                 own.unrecorded.setdefault(name, {})[job.token] = left_at
-        elif job.is_unsent:
+        elif job.fate is Fate.UNSENT:
             own.forget(job.part, job.token)
+        elif job.fate is Fate.COLLISION and self._member not in members:
+            # Who never saw the store may have drawn the slot of another.
+            self._wanted_slot = secrets.randbelow(SLOTS)
         return result
