@@ -73,7 +73,7 @@ QUICK = Size(rounds=3, processes=1, cold=1, chunk=30, chunk_seconds=0.02, endura
 def main() -> None:
     """Measure, print the report and write it to `benchmarks/results/latest.json`."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: about 30 seconds")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: under a minute")
     size = QUICK if parser.parse_args().quick else FULL
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 

@@ -5,6 +5,9 @@ replaced only if nobody has replaced it in between.
 """
 
 import contextlib
+
+# `socket` imports it when it first looks up a name; a child forked just then would never have it.
+import encodings.idna  # noqa: F401
 import uuid
 from collections.abc import Callable
 from typing import TypeVar, cast
