@@ -27,6 +27,9 @@ UNSET: Unset = Unset()
 
 T = TypeVar("T")
 
+# Made once: `json.loads` makes a decoder each time it is asked for other numbers.
+_DECODE = json.JSONDecoder(parse_float=str, parse_constant=str).decode
+
 
 @frozen
 class RateLimit:
@@ -120,7 +123,7 @@ class Call(Generic[T]):
             raise UnexpectedStatus(status, content)
         try:
             # Decimal text stays text even where the exchange sends a number: never a float.
-            body = json.loads(content, parse_float=str, parse_constant=str)
+            body = _DECODE(content.decode())
             parsed = self._parse(body)
         except Exception as error:
             raise UnreadableAnswer(status, content, f"{type(error).__name__}: {error}") from error

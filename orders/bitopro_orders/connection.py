@@ -1,11 +1,11 @@
 """The everyday door: a generated client that signs, and whose errors say what happened."""
 
-import asyncio
 import contextlib
 import os
 import ssl
 from collections.abc import Callable, Generator
-from typing import Any, NoReturn, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import certifi
 import httpx
@@ -22,12 +22,14 @@ from .errors import InvalidArgumentError
 from .message import HEADERS, Route
 from .policy import AttemptRecord, SendingPolicy, require_seconds
 from .sending import Sender
-from .steps import Step, TaskChannel, ThreadChannel, drive, drive_async
+from .steps import Step, TaskChannel, TaskTransport, ThreadChannel, drive, drive_async
 from .throttle import Key, StoreError, Throttle, throttle_of
 from .timing import Timing
 from .transport import Tally
-from .transport.tasks import Tasks
 from .transport.threads import Threads
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -77,7 +79,7 @@ def connect(
         InvalidArgumentError: If an argument or a variable of the environment is missing or
             breaks its rule.
     """
-    # Hidden before anything can be raised: a URL may hold a password, and tracebacks show arguments.
+    # Hidden before anything can be raised: a URL may hold a password, and tracebacks show it.
     if base_url is None:
         base_url = base_url_from_env() or DEFAULT_BASE_URL
     given_url, where = Secret(base_url), _hidden(shared)
@@ -115,9 +117,16 @@ def _channels(
 ) -> dict[str, Any]:
     """Return what carries out the steps, in threads and in tasks."""
     if transport is None:
+
+        def tasks_transport() -> TaskTransport:
+            # Imported when a task asks: whoever has only threads does without asyncio.
+            from .transport.tasks import Tasks
+
+            return Tasks(context, timing.monotonic)
+
         return {
             "threads": ThreadChannel(timing, Threads(context, timing.monotonic)),
-            "tasks": TaskChannel(timing, Tasks(context, timing.monotonic)),
+            "tasks": TaskChannel(timing, tasks_transport),
         }
     from .transport.through_httpx import TasksThroughHttpx, ThreadsThroughHttpx
 
@@ -125,7 +134,7 @@ def _channels(
     if isinstance(transport, httpx.BaseTransport):
         threads = ThreadChannel(timing, ThreadsThroughHttpx(transport))
     if isinstance(transport, httpx.AsyncBaseTransport):
-        tasks = TaskChannel(timing, TasksThroughHttpx(transport))
+        tasks = TaskChannel(timing, partial(TasksThroughHttpx, transport))
     if threads is None and tasks is None:
         raise InvalidArgumentError(
             "transport must be an httpx transport, such as httpx.HTTPTransport(proxy=...), not "
@@ -267,7 +276,7 @@ class OrdersClient(Client):
     def _close(self) -> list["asyncio.Future[Any]"]:
         for channel in (self._threads, self._tasks):
             if channel is not None:
-                channel.transport.close()
+                channel.close()
         return [] if self._tasks is None else self._tasks.end_tasks()
 
     def __enter__(self) -> Self:
@@ -285,7 +294,9 @@ class OrdersClient(Client):
     async def __aexit__(self, *args: object, **kwargs: object) -> None:
         """Close all connections, and let the loop see them closed."""
         if ending := self._close():
-            await asyncio.wait(ending)
+            from asyncio import wait
+
+            await wait(ending)
         await self._sender.timing.sleep_async(0)
 
     @property

@@ -5,13 +5,12 @@ refusal may hide that an earlier request worked. The order itself tells: here a 
 by reading until the order is final.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Generator
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, frozen
 
@@ -33,9 +32,13 @@ from .errors import (
     RejectedError,
 )
 from .policy import require_seconds
+from .signals import is_cancellation
 from .states import FINAL, LIVE, decimal_of, status_of, time_of
 from .steps import Step, Wait
 from .transport import Tally
+
+if TYPE_CHECKING:
+    import asyncio
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -157,6 +160,8 @@ async def cancel_and_confirm_async(
     steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally, told)
     if history is None:
         return await client.run_async(steps)
+    import asyncio
+
     reading = asyncio.ensure_future(client.run_async(steps))
     telling = asyncio.ensure_future(history.final(pair, order_id))
     telling.add_done_callback(_seen)
@@ -194,7 +199,7 @@ class _Told:
     outcome: CancelOutcome | None = None
 
 
-def _seen(future: asyncio.Future[Any]) -> None:
+def _seen(future: "asyncio.Future[Any]") -> None:
     """Take note of a failure that nobody asks for."""
     if not future.cancelled():
         future.exception()
@@ -353,7 +358,7 @@ def _confirmation(
                     repeat_from = now() + PATIENCE_SECONDS
                 except OutcomeUnknownError as error:
                     may_have_worked = True
-                    if isinstance(error.__cause__, asyncio.CancelledError):
+                    if is_cancellation(error.__cause__):
                         why = INTERRUPTED
                         break
                 except NotSentError:
@@ -380,11 +385,11 @@ def _confirmation(
                 if not may_have_worked and isinstance(refusal, NotFoundError):
                     return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
             elif isinstance(order, FORBIDDEN) and not may_have_worked:
-                raise order
+                raise order  # noqa: TRY301 - the `except` is for interruptions
             if not (yield from reading.pause()):
                 break
-    except asyncio.CancelledError:
-        if not may_have_worked:
+    except BaseException as error:
+        if not may_have_worked or not is_cancellation(error):
             raise
         why = INTERRUPTED
     if isinstance(order, Order) and status_of(order) in LIVE and not may_have_worked and refusal:

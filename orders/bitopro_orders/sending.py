@@ -5,7 +5,6 @@ generator of steps. An attempt waits in its queue, opens a connection, asks the 
 sent, and judged by `failures`.
 """
 
-import asyncio
 import logging
 import zlib
 from collections.abc import Callable, Generator
@@ -32,6 +31,7 @@ from .errors import (
 from .failures import Failure, Outcome, Retry
 from .message import Message, Route
 from .policy import AttemptRecord, RetryBudget, SendingPolicy
+from .signals import is_cancellation
 from .steps import (
     Channel,
     Connect,
@@ -50,6 +50,7 @@ from .throttle import (
     Fate,
     Job,
     Key,
+    Part,
     Pass,
     Question,
     Queue,
@@ -219,7 +220,8 @@ class Sender:
             pause = self._pause(progress, failure, refusal)
             if isinstance(refusal, RateLimitedError) and self.policy.limit_share is not None:
                 seconds = max(refusal.retry_after or 0.0, pause or self.policy.backoff_seconds)
-                self.throttle.cool_down(self.key, self._question(call.operation), seconds)
+                question = self._question(call.operation)
+                self.throttle.cool_down(self.key.part(question.windows), question, seconds)
             if pause is None or self.timing.monotonic() + pause >= progress.deadline:
                 if isinstance(refusal, NotSentError) and progress.refused is not None:
                     raise progress.refused
@@ -243,15 +245,16 @@ class Sender:
         deadline = self.timing.monotonic() + seconds
         progress = _Progress(call, Message("GET", "", {}, b""), route, seconds, deadline)
         question = self._question(HANDSHAKE)._replace(token=new_token())
+        part = self.key.part(question.windows)
         queue = self.throttle.queue(self.key, HANDSHAKE.name)
         attempt = Attempt(deadline, self.timing.monotonic, seconds)
         try:
             _, given = yield from self._turn(
-                progress, question, queue, attempt, channel, _NoTransport()
+                progress, question, part, queue, attempt, channel, _NoTransport()
             )
         except BaseException:
             queue.leave(question.token)
-            self.throttle.leave(self.key, question, None, Fate.UNSENT)
+            self.throttle.leave(part, question, None, Fate.UNSENT)
             raise
         return given.nonce
 
@@ -305,12 +308,13 @@ class Sender:
             at_top=progress.at_top,
             ahead_ms=FIRST_JUMP_MS * 4 ** (progress.fresh - 2) if progress.fresh > 1 else 0,
         )
+        part = self.key.part(question.windows)
         queue = self.throttle.queue(self.key, operation.rate_limit.group)
         given: Pass | None = None
         answer: Answer | BaseException
         try:
             connection, given = yield from self._turn(
-                progress, question, queue, attempt, channel, channel.transport
+                progress, question, part, queue, attempt, channel, channel.transport
             )
             attempt.sent_ms = self.timing.now_ms()
             progress.correction_ms = self.throttle.clock.correction_ms
@@ -320,18 +324,18 @@ class Sender:
             )
         except NotSentError:
             queue.leave(question.token)
-            self.throttle.leave(self.key, question, None, Fate.UNSENT)
+            self.throttle.leave(part, question, None, Fate.UNSENT)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the turn ends first
             answer = error
         attempt.tally.is_under_way = False
         queue.leave(question.token)
         fate = self._fate(progress, question, given, answer, attempt)
-        self.throttle.leave(self.key, question, given, fate)
+        self.throttle.leave(part, question, given, fate)
         if not isinstance(answer, BaseException) or isinstance(answer, Exception):
             return answer
         # A cancelled task learns that its request is out. Ctrl-C is Ctrl-C.
-        if isinstance(answer, asyncio.CancelledError) and attempt.has_left and question.changes:
+        if is_cancellation(answer) and attempt.has_left and question.changes:
             return answer
         raise answer.with_traceback(None)
 
@@ -339,6 +343,7 @@ class Sender:
         self,
         progress: _Progress,
         question: Question,
+        part: Part,
         queue: Queue,
         attempt: Attempt,
         channel: Channel,
@@ -349,7 +354,7 @@ class Sender:
         waiter, origin = Waiter(attempt.deadline), progress.route.origin
         progress.waited = False
         queue.join(token, waiter)
-        while seconds := queue.seconds_until_first(token):
+        while seconds := queue.seconds_until_first(token, question.in_flight):
             reason = f"{len(queue)} requests of this key wait for the same limit"
             yield from self._listen(progress, waiter, seconds, channel, reason)
         connection: Connection | None = None
@@ -358,7 +363,7 @@ class Sender:
                 connection = connection or transport.take(origin)
                 self._check_time(progress, queue)
                 answer = self.throttle.enter(
-                    self.key,
+                    part,
                     question._replace(
                         wall_ms=self.throttle.clock.now_ms(),
                         pressed=question.changes and self._is_pressed(progress, question, queue),
@@ -375,8 +380,11 @@ class Sender:
                     queue.leave(token)
                     return given, answer
                 if isinstance(answer, Pass):
-                    waiter.due = now() + LEASE_SECONDS
+                    waiter.due, waiter.is_opening = now() + LEASE_SECONDS, True
+                    if question.in_flight > 1:
+                        queue.wake()
                     connection = yield Connect(origin, attempt)
+                    waiter.is_opening = False
                     continue
                 if connection is not None:
                     # In this order: cut off in between, it must not be put back twice.
@@ -501,7 +509,7 @@ class Sender:
         self, progress: _Progress, answer: Answer | BaseException, attempt: Attempt
     ) -> tuple[Response[Any] | BitoProError, Failure | None]:
         """Say what an attempt came to, by the table in `failures`."""
-        if isinstance(answer, asyncio.CancelledError):
+        if is_cancellation(answer):
             reason = "the task was cancelled after the request had left"
             return OutcomeUnknownError(reason), failures.CANCELLED
         if isinstance(answer, BaseException):
@@ -619,8 +627,8 @@ def _decoded(answer: Answer) -> bytes:
 
 def _bare(answer: Answer | BaseException) -> BaseException | None:
     """Return a failure without its frames, which hold the signed request."""
-    if isinstance(answer, TransportError | asyncio.CancelledError):
+    if not isinstance(answer, BaseException):
+        return None
+    if isinstance(answer, TransportError) or is_cancellation(answer):
         return answer.with_traceback(None)
-    if isinstance(answer, BaseException):
-        return TransportError(type(answer).__name__)
-    return None
+    return TransportError(type(answer).__name__)

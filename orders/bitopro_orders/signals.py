@@ -4,10 +4,13 @@ Setting a signal takes no lock and waits for nothing, so it may be done by a sig
 garbage collector in the middle of anything, and from another thread or loop.
 """
 
-import asyncio
 import contextlib
+import sys
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Signal(Protocol):
@@ -17,12 +20,22 @@ class Signal(Protocol):
         """Wake the waiter."""
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> "asyncio.AbstractEventLoop | None":
     """Return the loop that runs in this thread, if one does."""
+    # Where nobody has imported asyncio there is none; it takes as long to import as all the rest.
+    if (module := sys.modules.get("asyncio")) is None:
+        return None
     try:
-        return asyncio.get_running_loop()
+        loop: asyncio.AbstractEventLoop = module.get_running_loop()
     except RuntimeError:
         return None
+    return loop
+
+
+def is_cancellation(error: object) -> bool:
+    """Say whether it is the cancellation of a task."""
+    module = sys.modules.get("asyncio")
+    return module is not None and isinstance(error, module.CancelledError)
 
 
 class ThreadSignal:
@@ -51,7 +64,9 @@ class TaskSignal:
     __slots__ = ("_future", "_is_set", "_loop")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        from asyncio import get_running_loop
+
+        self._loop = get_running_loop()
         self._future: asyncio.Future[None] | None = None
         self._is_set = False
 

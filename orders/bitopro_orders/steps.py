@@ -3,16 +3,18 @@
 The policy is written once, as a generator of steps. Only here does it differ who carries them out.
 """
 
-import asyncio
 import contextlib
-from collections.abc import Generator
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from attrs import define, field
 
 from .signals import Signal, TaskSignal, ThreadSignal, running_loop
 from .timing import Timing
 from .transport import Answer, Attempt, Origin
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 MACHINES_OWN = Timing()
@@ -64,6 +66,10 @@ class ThreadChannel:
     timing: Timing
     transport: ThreadTransport
 
+    def close(self) -> None:
+        """Close all idle connections."""
+        self.transport.close()
+
     def signal(self) -> Signal:
         """Return what wakes this thread."""
         return ThreadSignal()
@@ -71,11 +77,29 @@ class ThreadChannel:
 
 @define
 class TaskChannel:
-    """What carries out steps in a task."""
+    """What carries out steps in a task.
+
+    Attributes:
+        timing: The clocks.
+        open: Returns the transport; asked when there is a first task.
+    """
 
     timing: Timing
-    transport: TaskTransport
+    open: Callable[[], TaskTransport]
+    _transport: TaskTransport | None = field(default=None, init=False)
     _left_alone: set["asyncio.Future[Any]"] = field(factory=set, init=False, repr=False)
+
+    @property
+    def transport(self) -> TaskTransport:
+        """The transport."""
+        if self._transport is None:
+            self._transport = self.open()
+        return self._transport
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        if self._transport is not None:
+            self._transport.close()
 
     def signal(self) -> Signal:
         """Return what wakes this task."""

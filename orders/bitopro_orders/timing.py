@@ -1,6 +1,5 @@
 """The machine's clocks, its sleep and its dice: the only place where they are named."""
 
-import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -8,6 +7,13 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 
 from bitopro_auth import system_clock_ms
+
+
+async def _sleep_in_task(seconds: float) -> None:
+    # Imported when a task asks: whoever has only threads does without asyncio.
+    import asyncio
+
+    await asyncio.sleep(seconds)
 
 
 @frozen
@@ -25,5 +31,5 @@ class Timing:
     now_ms: Callable[[], int] = system_clock_ms
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    sleep_async: Callable[[float], Awaitable[object]] = asyncio.sleep
+    sleep_async: Callable[[float], Awaitable[object]] = _sleep_in_task
     random: Callable[[], float] = random.random

@@ -590,7 +590,7 @@ async def test_a_cancelled_task_learns_that_its_cancel_is_out(
     transport = HangingTransport(sent=sent)
     route = Route.of("https://api.bitopro.com/v3", {}, {}, 5.0)
     steps = sender.steps(call(), route, 10, Tally())
-    task = asyncio.create_task(drive_async(steps, TaskChannel(timing, transport)))
+    task = asyncio.create_task(drive_async(steps, TaskChannel(timing, lambda: transport)))
     await transport.reached.wait()
     task.cancel()
     with pytest.raises(error) as caught:

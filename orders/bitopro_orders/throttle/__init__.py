@@ -8,7 +8,6 @@ is counted by address and by account, whose turn it is, and the nonce are decide
 import hashlib
 import itertools
 import os
-import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ __all__ = [
     "Fate",
     "Job",
     "Key",
+    "Part",
     "Pass",
     "Question",
     "Queue",
@@ -50,7 +50,7 @@ LEAST_POLL = SECOND // 500
 
 # Tokens of different processes differ, also after a fork.
 _numbers = itertools.count(1)
-_prefix = secrets.randbits(62) << 1
+_prefix = int.from_bytes(os.urandom(8))
 
 
 def new_token() -> int:
@@ -80,6 +80,10 @@ class Key(NamedTuple):
             _hidden(credentials.identity.reveal().lower()),
             _hidden(address),
         )
+
+    def part(self, windows: tuple[Window, ...]) -> Part:
+        """Return what a question about these windows is about."""
+        return Part(tuple(window.counter for window in windows), self.key)
 
     def windows(self, limit: RateLimit, share: float) -> tuple[Window, ...]:
         """Return where a request of this limit counts."""
@@ -131,12 +135,12 @@ class Throttle:
         return found
 
     def enter(
-        self, key: Key, question: Question, *, needs_store: bool, signal: Callable[[], Signal]
+        self, part: Part, question: Question, *, needs_store: bool, signal: Callable[[], Signal]
     ) -> Pass | Wait | Job:
         """Ask whether a request may leave now.
 
         Args:
-            key: Whose request it is.
+            part: What the question is about.
             question: The request.
             needs_store: Whether it must not leave if the shared store fails.
             signal: Makes what tells that a job is done.
@@ -144,7 +148,6 @@ class Throttle:
         Returns:
             The answer, or the job that brings it.
         """
-        part = _part(key, question)
         if isinstance(self._store, MemoryStore):
             change = partial(enter, question=question)
             return self._store.transact(part, change, question.wall_ms)
@@ -165,22 +168,18 @@ class Throttle:
         self._store.do(job)
         return job
 
-    def leave(self, key: Key, question: Question, given: Pass | None, fate: Fate) -> None:
+    def leave(self, part: Part, question: Question, given: Pass | None, fate: Fate) -> None:
         """End what `enter` began, and let the next one ask; it never waits."""
         change = partial(leave, token=question.token, given=given, fate=fate)
-        self._change(_part(key, question), question, change, fate)
-        self.wake(key)
-
-    def wake(self, key: Key) -> None:
-        """Let those who are first ask again."""
+        self._change(part, question, change, fate)
         for (name, _), queue in list(self._queues.items()):
-            if name == key.key:
+            if name == part.lane and len(queue):
                 queue.wake()
 
-    def cool_down(self, key: Key, question: Question, seconds: float) -> None:
+    def cool_down(self, part: Part, question: Question, seconds: float) -> None:
         """Let nothing that counts towards the same limits leave for so long; it never waits."""
         change = partial(cool_down, microseconds=round(seconds * SECOND))
-        self._change(_part(key, question), question, change)
+        self._change(part, question, change)
 
     def _change(
         self,
@@ -197,10 +196,6 @@ class Throttle:
             return change(state, now)
 
         self._store.do(Job(part, question.token, ask, question.wall_ms, fate=fate))
-
-
-def _part(key: Key, question: Question) -> Part:
-    return Part(tuple(window.counter for window in question.windows), key.key)
 
 
 _throttles: dict[tuple[str, Secret | None, Timing], Throttle] = {}

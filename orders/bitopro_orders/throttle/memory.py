@@ -56,8 +56,7 @@ class Everything(NamedTuple):
     def encoded(self) -> str:
         """Return all but the counters' stamps as JSON, as the other stores keep it."""
         counters = {
-            name: [each.total, each.capacity, *each[2:]]
-            for name, each in self.counters.items()
+            name: [each.total, each.capacity, *each[2:]] for name, each in self.counters.items()
         }
         content = {
             "format": FORMAT,

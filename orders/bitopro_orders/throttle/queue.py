@@ -24,11 +24,13 @@ class Waiter:
         deadline: When it gives up, on the monotonic clock, in seconds.
         signal: Wakes it.
         due: When it must have done its next step; None while it is not first.
+        is_opening: Whether it opens a connection.
     """
 
     deadline: float
     signal: Signal | None = None
     due: float | None = None
+    is_opening: bool = False
 
     def wake(self) -> None:
         """Let it look again."""
@@ -61,19 +63,25 @@ class Queue:
 
     def wake(self) -> None:
         """Let the first one look, and the one behind it, should the first one be gone."""
-        for place, waiter in enumerate(list(self._waiting.values())[:2]):
+        looking = [each for each in list(self._waiting.values()) if not each.is_opening]
+        for place, waiter in enumerate(looking[:2]):
             if not place and waiter.due is None:
                 waiter.due = self._now() + LEASE_SECONDS
             waiter.wake()
 
-    def seconds_until_first(self, token: int) -> float:
-        """Return 0 for who is first, or how long to wait at most before looking again."""
-        now, ahead = self._now(), 0
+    def seconds_until_first(self, token: int, in_flight: int = 1) -> float:
+        """Return 0 for who is first, or how long to wait at most before looking again.
+
+        As many as may be under way at once may open connections at once.
+        """
+        now, ahead, opening = self._now(), 0, 1
         for each, waiter in list(self._waiting.items()):
             if each == token:
                 break
             if waiter.deadline < now:
                 self._waiting.pop(each, None)
+            elif waiter.is_opening and opening < in_flight:
+                opening += 1
             elif waiter.due is None:
                 # Nobody told it that it is first: whoever left last was cut off.
                 if not ahead:

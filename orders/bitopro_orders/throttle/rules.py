@@ -68,11 +68,11 @@ class Counter(NamedTuple):
     def counted(self, now: int, times: int, room: int, period: int) -> "Counter":
         """Return it with so many more requests, with room for at least `room`."""
         counter = self
-        if counter.capacity < room + times:
-            counter = counter.kept(counter.all(), room + times)
+        if len(self.stamps) < (room + times) * 8:
+            counter = self.kept(self.all(), room + times)
         stamps, total, stamp = counter.stamps, counter.total, _STAMP.pack(now)
         for _ in range(times):
-            at = total % counter.capacity * 8
+            at = total * 8 % len(stamps)
             stamps = stamps[:at] + stamp + stamps[at + 8 :]
             total += 1
         return Counter(total, stamps, max(period, self.period), self.cool_until, now)
@@ -284,18 +284,19 @@ def leave(
         given = Pass(known[0].nonce, known[0].left_at)
     flights = tuple(flight for flight in lane.flights if flight.token != token)
     waiting = tuple(each for each in lane.waiting if each.token != token)
-    lane = lane._replace(flights=flights, waiting=waiting)
+    last, accepted, careful_until = lane.last, lane.accepted, lane.careful_until
     if given is not None:
         if fate is Fate.UNSENT:
             counters = tuple(_given_back(counter, given.left_at) for counter in counters)
         elif fate is Fate.USED:
             # Also after a rewind in the meantime: it was used all the same.
-            accepted = max(lane.accepted, given.nonce)
-            lane = lane._replace(accepted=accepted, last=max(lane.last, accepted))
+            accepted = max(accepted, given.nonce)
+            last = max(last, accepted)
         elif fate is Fate.CLOCK:
-            lane = lane._replace(last=lane.accepted)
+            last = accepted
         elif fate is Fate.COLLISION:
-            lane = lane._replace(careful_until=now + CAREFUL)
+            careful_until = now + CAREFUL
+    lane = Lane(last, accepted, lane.highest, careful_until, lane.overtaken, flights, waiting)
     return State(counters, lane, state.members), None
 
 
@@ -337,7 +338,9 @@ def joined(state: State, member: str, wanted: int, now: int) -> State:
 def _tidied(lane: Lane, now: int) -> Lane:
     """Return the lane without what is over, and without what a restarted clock has left."""
     flights = tuple(
-        flight for flight in lane.flights if now - REMEMBERED < flight.left_at <= now + READING_ERROR
+        flight
+        for flight in lane.flights
+        if now - REMEMBERED < flight.left_at <= now + READING_ERROR
     )[-MOST_REMEMBERED:]
     waiting = tuple(each for each in lane.waiting if each.since <= now + READING_ERROR)
     waiting = tuple(each for each in waiting if each.until > now)
@@ -427,12 +430,14 @@ def _left(state: State, lane: Lane, question: Question, now: int) -> tuple[State
     )
     waiting = tuple(each for each in lane.waiting if each.token != question.token)
     overtakes = question.changes and any(not each.changes for each in waiting)
-    lane = lane._replace(
-        last=nonce or lane.last,
-        highest=max(nonce, lane.highest),
-        overtaken=lane.overtaken + 1 if overtakes else 0,
-        flights=(*lane.flights, Flight(question.token, nonce, now)),
-        waiting=waiting,
+    lane = Lane(
+        nonce or lane.last,
+        lane.accepted,
+        max(nonce, lane.highest),
+        lane.careful_until,
+        lane.overtaken + 1 if overtakes else 0,
+        (*lane.flights, Flight(question.token, nonce, now)),
+        waiting,
     )
     return State(counters, lane, state.members), Pass(nonce, now)
 

@@ -129,10 +129,11 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_values",)
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        values: dict[str, str] = {}
-        for name, value in raw:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            values[key] = f"{values[key]}, {text}" if key in values else text
+        values = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in raw}
+        if len(values) < len(raw):
+            for name in values:
+                several = [text for each, text in raw if each.decode("latin-1").lower() == name]
+                values[name] = b", ".join(several).decode("latin-1")
         self._values = values
 
     def __getitem__(self, name: str) -> str:
