@@ -28,7 +28,7 @@ BAD_PAIRS = [
     "", ".", "..", "BTC", "BTC_", "_TWD", "BTC-TWD", "BTC/TWD", "BTC_TWD/..", "BTC_TWD_X", "all",
     "BTC_TWD\n", " BTC_TWD", "BTC_TWD?", "ＢＴＣ_TWD", "BTC_TWD#", "../orders", "B" * 21 + "_TWD",
 ]  # fmt: skip
-NOT_TEXT: list[Any] = [None, 1, 2959906694, 1.5, True, b"2959906694", ["1"], object()]
+NOT_TEXT: list[Any] = [None, 1, 2959906694, 1.5, True, b"2959906694", ["1"], object]
 PAIR = re.compile(r"[A-Za-z0-9]{1,20}_[A-Za-z0-9]{1,20}")
 ORDER_ID = re.compile(r"([A-Z]{1,10}-)?[0-9]{1,20}")
 

@@ -633,6 +633,9 @@ class Oracle:
                 ):
                     # Who never saw the store draws where its nonces lie, and draws again.
                     self._m.report.counts["nonces drawn by two"] += 1
+                elif nonce in seen and entry.status == 409 and self._is_corrected(entry.at_ms):
+                    # A correction went back to what is known to be used, with more under way.
+                    self._m.report.counts["nonces given again by a correction"] += 1
                 elif nonce in seen and not self._is_amnesia(entry.at_ms):
                     self._say(
                         f"nonce {nonce} twice: {self._at(seen[nonce].at_ms)} and "
@@ -651,10 +654,13 @@ class Oracle:
                     if not begun_late and not self._is_explained(entry.at_ms):
                         self._say(f"409 to nonce {nonce} at {self._at(entry.at_ms)}")
 
+    def _is_corrected(self, at: float) -> bool:
+        return any(step <= at for step in self._m._clock_steps)
+
     def _is_amnesia(self, at: float) -> bool:
         """Say whether whoever sent nonces ahead of time was killed, and the store is a new one."""
         return (
-            any(step <= at for step in self._m._clock_steps)
+            self._is_corrected(at)
             and any(killed <= at for killed in self._m._kills)
             and any(each[2] and each[0] <= at for each in self._m._failures)
         )
@@ -664,7 +670,7 @@ class Oracle:
             limit.period_seconds * 1000 / limit.requests for limit in self._m._limits.values()
         )
         return (
-            any(step <= at for step in self._m._clock_steps)
+            self._is_corrected(at)
             or self._is_loose(at, at, 1000)
             or cast("int", self._m._policy["in_flight"]) > 1
             or self._late(at - 1000, at + 100) > gap / 2
@@ -846,3 +852,20 @@ def test_the_throttle_holds_when_it_all_happens_at_once(machine: type[Throttled]
     assert counts["probes"] == 1
     if it.kind != "memory":
         assert counts["kills"] == counts["forks"] == 1
+
+
+def test_the_throttle_holds_for_many_at_once_with_nothing_in_the_way(
+    machine: type[Throttled],
+) -> None:
+    """No step of a clock and no fault, which would explain nonces that are out of order."""
+    it = machine()
+    try:
+        it.begin(processes=3, short=True, deadline=2.0, in_flight=1, has_egresses=True)
+        for _ in range(3):
+            it.all_at_once(0, 4)
+            it.calls(0, 0, 5, "tasks", "confirm")
+            it.calls(1, 0, 5, "threads", "confirm")
+            it.calls(2, 0, 5, "fork", "confirm")
+    finally:
+        it.teardown()
+    assert it.report.counts["nonces"] > 40
