@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 import bitopro_orders
-from bitopro_orders import __version__
-from bitopro_orders import stream
+from bitopro_orders import __version__, stream
 from bitopro_sandbox import OrderStatus, Sandbox
 from tests.support import ROOT
 

@@ -12,7 +12,6 @@ import json
 
 from .credentials import Credentials, Secret
 
-
 # Made once: `json.dumps` makes an encoder each time it is asked for other separators.
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 

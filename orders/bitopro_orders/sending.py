@@ -26,7 +26,6 @@ from .errors import (
     NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
-    RejectedError,
 )
 from .failures import Failure, Outcome, Retry
 from .message import Message, Route
@@ -80,6 +79,8 @@ logger = logging.getLogger("bitopro_orders")
 FAR_MS = 1500
 #: A collision is answered with a nonce that is further ahead each time: 0, 50, 200, 800 ms.
 FIRST_JUMP_MS = 50
+#: These answers come from behind the check of the nonce; others may come from before it.
+PROCESSED = frozenset({*range(200, 300), 400, 404, 422})
 #: What estimates must leave of the time that a call has.
 MOST_OF_THE_TIME = 4
 GENERAL = get_order.OPERATION.rate_limit
@@ -114,7 +115,7 @@ class _Progress:
         at_top: Whether the next one must be above all that were ever given out.
         waited: Whether the attempt has waited for its turn.
         correction_ms: What was added to this machine's clock when the attempt was signed.
-        refused: The last refusal.
+        last_answer: What the last request that left has come to.
         answer_share: See `Sender.steps`.
     """
 
@@ -130,7 +131,7 @@ class _Progress:
     at_top: bool = False
     waited: bool = False
     correction_ms: int = 0
-    refused: RejectedError | None = None
+    last_answer: BitoProError | None = None
     answer_share: float = 1.0
 
     def about(self, error: E) -> E:
@@ -201,8 +202,8 @@ class Sender:
             try:
                 answer = yield from self._attempt(progress, attempt, channel)
             except NotSentError as error:
-                # What left before and was refused is the better news.
-                raise progress.refused or error from None
+                # What left before is the news, whatever came of it.
+                raise progress.last_answer or error from None
             progress.sent += attempt.has_left
             result, failure = self._judge(progress, answer, attempt)
             self._record(progress, answer, failure, attempt, started)
@@ -211,8 +212,8 @@ class Sender:
             refusal = progress.about(result)
             if isinstance(refusal, OutcomeUnknownError):
                 refusal.sent_ms = attempt.sent_ms
-            if isinstance(refusal, RejectedError):
-                progress.refused = refusal
+            if attempt.has_left:
+                progress.last_answer = refusal
             if failure is failures.NONCE and progress.fresh < self.policy.fresh_nonces:
                 progress.fresh += 1
                 continue
@@ -223,8 +224,8 @@ class Sender:
                 question = self._question(call.operation)
                 self.throttle.cool_down(self.key.part(question.windows), question, seconds)
             if pause is None or self.timing.monotonic() + pause >= progress.deadline:
-                if isinstance(refusal, NotSentError) and progress.refused is not None:
-                    raise progress.refused
+                if isinstance(refusal, NotSentError) and progress.last_answer is not None:
+                    raise progress.last_answer
                 raise refusal from _bare(answer)
             yield Wait(pause)
 
@@ -362,13 +363,17 @@ class Sender:
             while True:
                 connection = connection or transport.take(origin)
                 self._check_time(progress, queue)
+                asked = question._replace(
+                    wall_ms=self.throttle.clock.now_ms(),
+                    pressed=question.changes and self._is_pressed(progress, question, queue),
+                )
+                if connection is None:
+                    # Those who are connecting will be under way before it.
+                    room = max(1, question.in_flight - queue.opening())
+                    asked = asked._replace(only_looks=True, in_flight=room)
                 answer = self.throttle.enter(
                     part,
-                    question._replace(
-                        wall_ms=self.throttle.clock.now_ms(),
-                        pressed=question.changes and self._is_pressed(progress, question, queue),
-                        only_looks=connection is None,
-                    ),
+                    asked,
                     needs_store=not self.policy.local_if_shared_fails,
                     signal=channel.signal,
                 )
@@ -481,10 +486,8 @@ class Sender:
             return Fate.UNKNOWN
         took = self.timing.monotonic() - attempt.left_at
         self.throttle.round_trip.note(took)
-        if answer.status == 408 or answer.status >= 500:
-            return Fate.UNKNOWN
         if answer.status != 409 or not question.carries_nonce:
-            return Fate.USED
+            return Fate.USED if answer.status in PROCESSED else Fate.UNKNOWN
         clock, date = self.throttle.clock, date_ms(answer.headers.get("Date", ""))
         if date is not None and not clock.is_right(date, took * 1000):
             clock.correct(date, took * 1000)

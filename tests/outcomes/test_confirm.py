@@ -107,7 +107,7 @@ def test_an_order_is_still_open_when_every_cancel_is_refused(
     bitopro_sandbox.faults.add(faults.status(status), method="DELETE", times=OFTEN)
     before = bitopro_sandbox.book.snapshot()
     # A limit or a clock says nothing of the order: the cancel is tried until the time is over.
-    outcome = confirm(bitopro_sandbox, *order, timeout=0.8 if status in {409, 429} else 30)
+    outcome = confirm(bitopro_sandbox, *order, timeout=2 if status in {409, 429} else 30)
     assert outcome.state is State.OPEN
     assert outcome.evidence == order_in(bitopro_sandbox, order[1])
     assert outcome.attempts == deletes(bitopro_sandbox, order[1]) >= 3

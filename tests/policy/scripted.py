@@ -232,4 +232,6 @@ class Player:
         timing = self.world.timing()
         if self.way == "sync":
             return drive(steps, ThreadChannel(timing, self.transport))
-        return asyncio.run(drive_async(steps, TaskChannel(timing, lambda: ScriptedTasks(self.transport))))
+        return asyncio.run(
+            drive_async(steps, TaskChannel(timing, lambda: ScriptedTasks(self.transport)))
+        )

@@ -196,9 +196,10 @@ class Policy(RuleBasedStateMachine):
             assert deadline - ended <= policy.longest_backoff_seconds + 3
             return
         error = expected(kinds[-1], method)
-        if error is NotSentError and (refused := [k for k in kinds if k in {"nonce", "rate"}]):
-            # What left before and was refused is told, not that the last one did not leave.
-            error = expected(refused[-1], method)
+        left = [k for k in kinds if k in {"nonce", "rate", "unknown"}]
+        if error is NotSentError and left:
+            # What left before is told, not that the last one did not leave.
+            error = expected(left[-1], method)
         assert raised is None if error is None else isinstance(raised, error), (kinds, raised)
         if error is not None:
             self._check_end(method, kinds, seen, ended, deadline, dice)

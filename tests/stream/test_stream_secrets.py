@@ -40,7 +40,9 @@ async def ending(server: StreamServer, **options: Any) -> BitoProError:
     return caught.value
 
 
-@pytest.mark.parametrize("script", [301, 401, 403, 409, 429, 503, drops, stays], ids=lambda s: getattr(s, "__name__", s))
+@pytest.mark.parametrize(
+    "script", [301, 401, 403, 409, 429, 503, drops, stays], ids=lambda s: getattr(s, "__name__", s)
+)
 async def test_no_error_shows_it(script: Any) -> None:
     async with playing(script) as server:
         server.answer_body = b'{"error": "no such key: CANARY-key"}'

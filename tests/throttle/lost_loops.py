@@ -13,7 +13,7 @@ from tests.throttle.programs import ORDER_ID, PAIR, cancel, client_of, finish
 
 
 def main(settings: dict[str, Any]) -> None:
-    faulthandler.dump_traceback_later(30, exit=True)
+    faulthandler.dump_traceback_later(50, exit=True)
     patient = client_of({**settings, "policy": {"deadline_seconds": 30}})
     client = client_of(settings)
     loop = asyncio.new_event_loop()

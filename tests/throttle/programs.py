@@ -149,6 +149,9 @@ def watched(action: Callable[[], object], seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds, 1)
     try:
         action()
+    except Exception:
+        if not found:
+            raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

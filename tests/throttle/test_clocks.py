@@ -39,12 +39,14 @@ class Clocks:
     Attributes:
         off: What somebody has set the wall clock ahead by, in seconds. The monotonic clock and
             the exchange's know nothing of it.
-        skipped: Seconds that have passed in no time, by all three.
+        skipped: Seconds that have passed in no time, by all three; needs `skips`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, skips: bool = False) -> None:
         self.off = self.skipped = 0.0
-        self.timing = Timing(now_ms=self.wall_ms, monotonic=self.monotonic)
+        self.timing = Timing(now_ms=self.wall_ms)
+        if skips:
+            self.timing = Timing(now_ms=self.wall_ms, monotonic=self.monotonic)
 
     def true_ms(self) -> int:
         return time.time_ns() // 1_000_000 + round(self.skipped * 1000)
@@ -200,7 +202,7 @@ def test_a_step_of_the_wall_clock_does_not_forget_the_window(
 ) -> None:
     clocks = Clocks()
     settings = exchange(clock_window_ms=WIDE_MS)
-    policy: dict[str, Any] = {"limit_share": 6.5 / 900, "deadline_seconds": 0.5}
+    policy: dict[str, Any] = {"limit_share": 6.5 / 900, "deadline_seconds": 3}
     with serve(settings) as sandbox, store(name, tmp_path) as shared:
         with caller(sandbox, clocks, shared, **policy) as client:
             for _ in range(4):
@@ -217,9 +219,9 @@ def test_a_step_of_the_wall_clock_does_not_forget_the_window(
 
 
 def test_a_window_ends_when_its_time_has_passed_and_not_when_a_clock_says_so() -> None:
-    clocks = Clocks()
+    clocks = Clocks(skips=True)
     settings = exchange(clock=clocks.true_ms, clock_window_ms=WIDE_MS)
-    policy: dict[str, Any] = {"limit_share": 2.5 / 900, "deadline_seconds": 0.5}
+    policy: dict[str, Any] = {"limit_share": 2.5 / 900, "deadline_seconds": 3}
     with serve(settings) as sandbox, caller(sandbox, clocks, **policy) as client:
         for _ in range(2):
             client.cancel()
@@ -243,7 +245,7 @@ def test_a_step_of_the_wall_clock_does_not_forget_a_retry_after(
     clocks = Clocks()
     settings = exchange(clock_window_ms=WIDE_MS)
     with serve(settings) as sandbox, store(name, tmp_path) as shared:
-        with caller(sandbox, clocks, shared, deadline_seconds=0.5) as client:
+        with caller(sandbox, clocks, shared, attempts=1) as client:
             client.cancel()
             sandbox.faults.add(faults.status(429, headers={"Retry-After": "1"}))
             with pytest.raises(RateLimitedError):
@@ -255,6 +257,19 @@ def test_a_step_of_the_wall_clock_does_not_forget_a_retry_after(
     refused, accepted = sandbox.journal[1:]
     # The sandbox' clock counts whole milliseconds.
     assert accepted.at_ms - refused.at_ms >= 995
+
+
+@pytest.mark.parametrize("name", ["folder", "redis"])
+@WAYS
+def test_a_client_with_a_monotonic_clock_of_its_own_can_share_a_store(
+    name: str, way: str, tmp_path: Path
+) -> None:
+    clocks = Clocks(skips=True)
+    with serve(exchange()) as sandbox, store(name, tmp_path) as shared:
+        with caller(sandbox, clocks, shared, way=way, deadline_seconds=3) as client:
+            for _ in range(3):
+                client.cancel()
+    assert statuses(sandbox) == [200] * 3
 
 
 # A 409 and its date
@@ -274,7 +289,7 @@ def slow_409(clocks: Clocks, *, took: float, date_after: float) -> Fault:
 @WAYS
 @pytest.mark.parametrize("date_after", [0.0, 2.0, 4.0])
 def test_a_409_that_took_seconds_sets_no_right_clock_wrong(way: str, date_after: float) -> None:
-    clocks = Clocks()
+    clocks = Clocks(skips=True)
     settings = exchange(clock=clocks.true_ms)
     with serve(settings) as sandbox, caller(sandbox, clocks, way=way) as client:
         client.cancel()
@@ -294,13 +309,13 @@ def test_a_409_that_really_took_seconds_sets_no_right_clock_wrong() -> None:
         for _ in range(3):
             client.cancel()
     assert statuses(sandbox) == [200, 409, 200, 200, 200]
-    assert max(map(abs, distances(sandbox))) < 1000
+    assert max(map(abs, distances(sandbox))) < 2000
 
 
 @pytest.mark.parametrize("off", [-30.0, 30.0])
 @pytest.mark.parametrize("took", [0.0, 4.0])
 def test_a_clock_outside_what_a_slow_409_leaves_open_is_set_right(off: float, took: float) -> None:
-    clocks = Clocks()
+    clocks = Clocks(skips=True)
     clocks.off = off
     settings = exchange(clock=clocks.true_ms, clock_window_ms=10_000)
     with serve(settings) as sandbox, caller(sandbox, clocks) as client:
@@ -331,7 +346,7 @@ def test_a_date_without_a_zone_is_utc(zone: str, way: str) -> None:
         for _ in range(3):
             client.cancel()
     assert statuses(sandbox) == [409, 200, 200, 200]
-    assert max(map(abs, distances(sandbox))) < 1000
+    assert max(map(abs, distances(sandbox))) < 2500
 
 
 def test_a_wrong_clock_is_set_right_by_a_date_without_a_zone(zone: str) -> None:
@@ -343,7 +358,7 @@ def test_a_wrong_clock_is_set_right_by_a_date_without_a_zone(zone: str) -> None:
         for _ in range(3):
             client.cancel()
     assert statuses(sandbox) == [409, 200, 200, 200]
-    assert max(map(abs, distances(sandbox)[1:])) < 2500
+    assert max(map(abs, distances(sandbox)[1:])) < 5000
 
 
 def test_a_retry_after_without_a_zone_is_utc(zone: str) -> None:
@@ -403,7 +418,7 @@ def test_a_retry_after_beyond_a_year_stops_no_cancel(told: Any, way: str) -> Non
 def test_a_retry_after_of_less_than_a_year_is_still_waited_for(form: str) -> None:
     clocks = Clocks()
     told = str(365 * 86400) if form == "number" else far(days=365)
-    with serve(exchange()) as sandbox, caller(sandbox, clocks, deadline_seconds=1) as client:
+    with serve(exchange()) as sandbox, caller(sandbox, clocks, deadline_seconds=5) as client:
         sandbox.faults.add(faults.status(429, headers={"Retry-After": told}))
         with pytest.raises(RateLimitedError) as caught:
             client.cancel()

@@ -11,10 +11,10 @@ from tests.throttle.programs import MANY, exchange, start, store
 @pytest.mark.parametrize(
     ("way", "name", "tries"),
     [
-        ("sync", "memory", 80),
-        ("async", "memory", 60),
-        ("sync", "folder", 60),
-        ("async", "redis", 40),
+        ("sync", "memory", 50),
+        ("async", "memory", 40),
+        ("sync", "folder", 40),
+        ("async", "redis", 30),
     ],
 )
 def test_an_abandoned_cancel_may_be_collected_at_any_place_of_another(

@@ -39,8 +39,8 @@ def test_an_interrupt_at_any_place_leaves_nothing_locked(
         ("sync", "memory", 300, 0.8),
         ("sync", "folder", 300, 1),
         ("sync", "redis", 200, 2),
-        ("async", "memory", 80, 2),
-        ("async", "folder", 60, 2),
+        ("async", "memory", 50, 2),
+        ("async", "folder", 50, 2),
     ],
 )
 def test_after_a_real_ctrl_c_the_next_cancel_goes_out(
@@ -82,7 +82,7 @@ def test_an_interrupted_process_holds_up_no_other_of_the_folder(tmp_path: Path) 
     assert max(slow) < 3
 
 
-@pytest.mark.parametrize(("name", "tries"), [("memory", 120), ("folder", 60), ("redis", 40)])
+@pytest.mark.parametrize(("name", "tries"), [("memory", 80), ("folder", 60), ("redis", 40)])
 def test_a_signal_handler_may_cancel_at_any_place_of_a_cancel(
     name: str, tries: int, tmp_path: Path
 ) -> None:

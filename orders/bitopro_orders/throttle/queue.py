@@ -92,6 +92,10 @@ class Queue:
                 ahead += 1
         return ahead * LEASE_SECONDS
 
+    def opening(self) -> int:
+        """Return how many open a connection."""
+        return sum(waiter.is_opening for waiter in list(self._waiting.values()))
+
     def is_pressed(self, gap: float, seconds: float) -> bool:
         """Say whether those who wait need all the time that their deadlines leave them.
 

@@ -1,5 +1,7 @@
 """Looking up a host's name: in a thread of its own, as nothing else can end it in time."""
 
+# Imported by the first look-up otherwise: a child forked in that moment could never look up again.
+import encodings.idna  # noqa: F401
 import ipaddress
 import socket
 import threading
