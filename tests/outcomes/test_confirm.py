@@ -390,7 +390,8 @@ def test_a_deadline_that_passes_is_unknown_and_soon(
             confirm_at(lambda: client_of(sandbox, timeout=0.1), *ORDER, timeout=timeout)
         assert time.monotonic() - began < timeout + 0.4
         error = caught.value
-        assert error.attempts == deletes(sandbox) >= 1
+        # What was given up at once may have left without being read.
+        assert 1 <= deletes(sandbox) <= error.attempts
     assert error.operation == "cancelOrder"
     assert dict(error.arguments) == {"pair": ORDER[0], "orderId": ORDER[1]}
     assert before_ms <= error.sent_ms <= before_ms + timeout * 1000 + 400
