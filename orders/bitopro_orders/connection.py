@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-import certifi
 import httpx
 from attrs import define, evolve, field
 
@@ -151,6 +150,8 @@ class _Context:
 
     def __call__(self) -> ssl.SSLContext:
         if self._context is None:
+            import certifi
+
             # Not `create_default_context`: it writes down the keys if SSLKEYLOGFILE says so.
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._context.load_verify_locations(certifi.where())

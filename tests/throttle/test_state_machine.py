@@ -693,12 +693,15 @@ class Oracle:
         if seconds * 1000 > call.deadline_ms + GRACE_MS + late:
             self._say(f"{what} after {seconds:.2f} s at {self._at(started)}")
         statuses = [entry.status for entry in entries]
+        is_live = self._m._sandbox.book.get(call.order_id).status.is_live
         attempts: int = end["attempts"] or 0
         fits = {
             "accepted": 200 in statuses,
             "confirmed CANCELLED": any(e.processed and e.method == "DELETE" for e in entries),
-            # A reading that is tried again and then finds no time has left before.
-            "NotSentError": (not entries or call.kind == "read") and len(entries) <= attempts,
+            # Every cancel that arrived was refused, and the book says so too.
+            "confirmed OPEN": is_live
+            and all(e.method == "GET" or e.status in range(400, 500) for e in entries),
+            "NotSentError": not entries and not attempts,
             "OutcomeUnknownError": attempts > 0,
             "RateLimitedError": 429 in statuses,
             "ClockMismatchError": 409 in statuses,
@@ -707,7 +710,6 @@ class Oracle:
             self._say(f"{what} though {statuses} arrived")
         if end["attempts"] is not None and call.kind != "confirm" and attempts < len(entries):
             self._say(f"{what} with {attempts} attempts, though {statuses} arrived")
-        is_live = self._m._sandbox.book.get(call.order_id).status.is_live
         if outcome in {"accepted", "confirmed CANCELLED"} and call.kind != "read" and is_live:
             self._say(f"{what} and the order is live")
         if outcome == "ClockMismatchError" and not any(e.fault == "status_409" for e in entries):
