@@ -247,7 +247,7 @@ class Sender:
         progress = _Progress(call, Message("GET", "", {}, b""), route, seconds, deadline)
         question = self._question(HANDSHAKE)._replace(token=new_token())
         part = self.key.part(question.windows)
-        queue = self.throttle.queue(self.key, HANDSHAKE.name)
+        queue = self.throttle.queue(part, HANDSHAKE.name, None)
         attempt = Attempt(deadline, self.timing.monotonic, seconds)
         try:
             _, given = yield from self._turn(
@@ -310,7 +310,8 @@ class Sender:
             ahead_ms=FIRST_JUMP_MS * 4 ** (progress.fresh - 2) if progress.fresh > 1 else 0,
         )
         part = self.key.part(question.windows)
-        queue = self.throttle.queue(self.key, operation.rate_limit.group)
+        group, share = operation.rate_limit.group, self.policy.limit_share
+        queue = self.throttle.queue(part, group, share)
         given: Pass | None = None
         answer: Answer | BaseException
         try:

@@ -347,3 +347,18 @@ def briefly(operation: Any, *arguments: str) -> Callable[[], Call[Any]]:
 def size(redis: Redis) -> int:
     """Return the memory that all that is in Redis takes."""
     return sum(int(redis.memory_usage(key) or 0) for key in redis.scan_iter())
+
+
+async def test_whoever_may_use_more_of_a_limit_does_not_wait_for_whoever_may_use_less() -> None:
+    with serve(EXCHANGE) as sandbox:
+        little = client_of(sandbox, policy=SendingPolicy(limit_share=5 / 900, deadline_seconds=90))
+        much = client_of(sandbox, policy=SendingPolicy(limit_share=20 / 900, deadline_seconds=2))
+        async with little, much:
+            assert counted(await at_once_async(*[much] * 5)) == {"accepted": 5}
+            # It has nothing left for a minute, and waits for it.
+            waiting = asyncio.create_task(in_turn_async(little))
+            await asyncio.sleep(0.1)
+            assert counted(await at_once_async(*[much] * 5)) == {"accepted": 5}
+            assert not waiting.done()
+            waiting.cancel()
+            await asyncio.wait([waiting])

@@ -120,18 +120,23 @@ class Throttle:
         self._store, self._timing = store, timing
         self.clock = ExchangeClock(timing)
         self.round_trip = RoundTrip(timing.monotonic)
-        self._queues: dict[tuple[str, str], Queue] = {}
+        self._queues: dict[tuple[str, str, float | None], Queue] = {}
 
     def renew(self) -> None:
         """Begin anew in a forked child: nobody waits here yet."""
         self._store.renew()
         self._queues = {}
 
-    def queue(self, key: Key, group: str) -> Queue:
-        """Return the queue of a limit of a key, in this process."""
-        found = self._queues.get((key.key, group))
+    def queue(self, part: Part, group: str, share: float | None) -> Queue:
+        """Return the queue of a limit of a key, in this process.
+
+        Clients with unequal shares of a limit have queues of their own: whoever may use more of it
+        does not wait for whoever may use less.
+        """
+        name = part.lane, group, share
+        found = self._queues.get(name)
         if found is None:
-            found = self._queues.setdefault((key.key, group), Queue(self._timing.monotonic))
+            found = self._queues.setdefault(name, Queue(self._timing.monotonic))
         return found
 
     def enter(
@@ -172,7 +177,7 @@ class Throttle:
         """End what `enter` began, and let the next one ask; it never waits."""
         change = partial(leave, token=question.token, given=given, fate=fate)
         self._change(part, question, change, fate)
-        for (name, _), queue in list(self._queues.items()):
+        for (name, _, _), queue in list(self._queues.items()):
             if name == part.lane and len(queue):
                 queue.wake()
 

@@ -1,13 +1,18 @@
 """Any transport of httpx in the place of ours: proxies, recorders, mocks.
 
-Whether a byte has left is judged from its errors. One that retries by itself repeats a nonce.
+Whether a byte has left is judged from its errors, and from what httpcore tells of its steps. One
+that retries by itself repeats a nonce.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
+import contextvars
+import threading
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import NoReturn, cast
 
 import httpx
+
+from bitopro_orders.signals import ThreadSignal
 
 from . import (
     LONGEST_ANSWER,
@@ -45,7 +50,9 @@ class _ThroughHttpx:
         """Whoever made the transport closes it."""
 
     @staticmethod
-    def _request(origin: Origin, data: bytes, attempt: Attempt) -> httpx.Request:
+    def _request(
+        origin: Origin, data: bytes, attempt: Attempt, trace: Callable[..., object]
+    ) -> httpx.Request:
         head, _, body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
@@ -56,7 +63,7 @@ class _ThroughHttpx:
             f"{origin.scheme}://{origin.authority}{target}",
             headers=headers,
             content=body or None,
-            extensions={"timeout": timeout},
+            extensions={"timeout": timeout, "trace": trace},
         )
 
     @staticmethod
@@ -64,12 +71,49 @@ class _ThroughHttpx:
         return Answer(response.status_code, Headers(response.headers.raw), b"".join(parts))
 
 
+class _Flight:
+    """A request on its way through somebody else's transport.
+
+    One that stands on httpcore tells its steps; any other may have sent it from the start.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._lock = threading.Lock()
+        self._is_told = self.is_over = False
+        attempt.leave()
+
+    def note(self, event: str, _: object) -> None:
+        """Take note of a step of httpcore."""
+        with self._lock:
+            leaves = event.endswith("send_request_headers.started")
+            if leaves and self.is_over:
+                raise httpx.ConnectTimeout("nobody waits for it")
+            if leaves and not self._attempt.has_left:
+                self._attempt.leave()
+            elif not (leaves or self._is_told):
+                self._attempt.take_back()
+            self._is_told = True
+
+    async def note_async(self, event: str, info: object) -> None:
+        """Take note of a step of httpcore."""
+        self.note(event, info)
+
+    def give_up(self) -> None:
+        """Let nothing leave any more."""
+        with self._lock:
+            self.is_over = True
+
+
 def _failure(error: Exception, attempt: Attempt) -> TransportError:
     """Return the failure without the texts of the transport, which may quote the request."""
     name = type(error).__name__
-    if isinstance(error, NEVER_SENT):
+    if isinstance(error, NEVER_SENT) and attempt.has_left:
         attempt.take_back()
+    if not attempt.has_left:
         return NotConnectedError(name)
+    if isinstance(error, TimeoutError):
+        return SilenceError("no whole answer came in time")
     if isinstance(error, httpx.TimeoutException):
         return SilenceError(name)
     return BrokenError(name)
@@ -81,6 +125,8 @@ def _too_long() -> NoReturn:
 
 class ThreadsThroughHttpx(_ThroughHttpx):
     """A transport of httpx for threads.
+
+    Each request has a thread of its own: nothing else ends one whose answer drips.
 
     Args:
         transport: The transport.
@@ -95,24 +141,42 @@ class ThreadsThroughHttpx(_ThroughHttpx):
 
     def exchange(self, connection: Origin, data: bytes, attempt: Attempt) -> Answer:
         """Send a request once and return its whole answer; see `threads`."""
-        request = self._request(connection, data, attempt)
-        failure: TransportError
-        try:
-            attempt.leave()
-            response = self._transport.handle_request(request)
+        flight, done = _Flight(attempt), ThreadSignal()
+        request = self._request(connection, data, attempt, flight.note)
+        came: list[Answer | BaseException] = []
+
+        def run() -> None:
             try:
-                parts, size = [], 0
-                for part in cast("Iterable[bytes]", response.stream):
-                    size += len(part)
-                    if size > LONGEST_ANSWER:
-                        _too_long()
-                    parts.append(part)
-            finally:
-                response.close()
-            return self._answer(response, parts)
-        except Exception as error:  # noqa: BLE001 - any transport's own
-            failure = _failure(error, attempt)
-        raise failure
+                came.append(self._answered(request, flight))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                came.append(error)
+            done.set()
+
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(run,), name="bitopro httpx", daemon=True).start()
+        try:
+            done.wait(attempt.deadline - attempt.monotonic())
+        finally:
+            flight.give_up()
+        result = came[0] if came else TimeoutError()
+        if isinstance(result, Exception):
+            result = _failure(result, attempt)
+        if isinstance(result, BaseException):
+            raise result.with_traceback(None)
+        return result
+
+    def _answered(self, request: httpx.Request, flight: _Flight) -> Answer:
+        response = self._transport.handle_request(request)
+        try:
+            parts, size = [], 0
+            for part in cast("Iterable[bytes]", response.stream):
+                size += len(part)
+                if size > LONGEST_ANSWER or flight.is_over:
+                    _too_long()
+                parts.append(part)
+        finally:
+            response.close()
+        return self._answer(response, parts)
 
 
 class TasksThroughHttpx(_ThroughHttpx):
@@ -131,10 +195,10 @@ class TasksThroughHttpx(_ThroughHttpx):
 
     async def exchange(self, connection: Origin, data: bytes, attempt: Attempt) -> Answer:
         """Send a request once and return its whole answer; see `tasks`."""
-        request = self._request(connection, data, attempt)
+        flight = _Flight(attempt)
+        request = self._request(connection, data, attempt, flight.note_async)
         failure: TransportError
         try:
-            attempt.leave()
             async with asyncio.timeout(attempt.deadline - attempt.monotonic()):
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -147,8 +211,6 @@ class TasksThroughHttpx(_ThroughHttpx):
                 finally:
                     await response.aclose()
             return self._answer(response, parts)
-        except TimeoutError:
-            failure = SilenceError("no whole answer came in time")
         except Exception as error:  # noqa: BLE001 - any transport's own
             failure = _failure(error, attempt)
         raise failure

@@ -1,0 +1,84 @@
+"""Whom it speaks to: a server whose certificate does not hold gets no byte of a request."""
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+
+import certifi
+import pytest
+
+from bitopro_client.api.orders import cancel_order
+from bitopro_orders import NotSentError, SendingPolicy, connect
+from tests.policy.scripted import CREDENTIALS, ORDER_ID, PAIR
+from tests.policy.servers import Peer, always, answer, serving
+from tests.transport import certificates
+from tests.transport.conftest import Serving
+from tests.transport.ways import Caller
+
+ONCE = SendingPolicy(attempts=1)
+REASONS = {
+    "wrong name": "IP address mismatch",
+    "expired": "certificate has expired",
+    "unknown": "self-signed certificate",
+}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_a_certificate_that_does_not_hold_gets_nothing(
+    caller: Caller, folder: Path, kind: str
+) -> None:
+    with serving(always(answer()), certificates.of_server(folder, kind)) as server:
+        error = caller.fails(caller.connect(server.base_url, policy=ONCE))
+        assert server.requests == []
+    assert (type(error), error.attempts) == (NotSentError, 0)
+    if caller.is_ours:
+        assert "the server's certificate does not hold: " in str(error)
+        assert REASONS[kind] in str(error)
+
+
+def test_a_server_that_holds_is_asked_over_one_connection(
+    caller: Caller, securely: Serving
+) -> None:
+    with securely(always(answer())) as server:
+        client = caller.connect(server.base_url)
+        for _ in range(3):
+            assert caller.cancel(client).order_id == ORDER_ID
+        assert (len(server.requests), server.opened) == (3, 1)
+
+
+def test_a_handshake_that_never_ends_is_not_sent_at_the_deadline(caller: Caller) -> None:
+    def drip(peer: Peer, _: int) -> None:
+        peer.send(b"\x16\x03\x03\x40\x00")
+        while True:  # the record never becomes whole
+            time.sleep(0.05)
+            peer.send(b"\x02")
+
+    with serving(drip) as server:
+        policy = SendingPolicy(deadline_seconds=0.5)
+        url = server.base_url.replace("http:", "https:")
+        client, started = caller.connect(url, policy=policy), time.monotonic()
+        error = caller.fails(client)
+        assert time.monotonic() - started < 2
+    assert (type(error), error.attempts) == (NotSentError, 0)
+
+
+def test_the_keys_of_a_connection_are_written_nowhere(
+    folder: Path, securely: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+    monkeypatch.setattr(certifi, "where", lambda: str(folder / "good" / "certificate.pem"))
+    with securely(always(answer())) as server:
+        with connect(CREDENTIALS, base_url=server.base_url) as client:
+            cancel_order.sync(PAIR, ORDER_ID, client=client)
+
+        async def main() -> None:
+            async with connect(CREDENTIALS, base_url=server.base_url) as client:
+                await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
+
+        asyncio.run(main())
+        assert len(server.requests) == 2
+    assert not keys.exists()
+    ssl.create_default_context()
+    assert keys.exists(), "the file is honoured by others, so the check above means something"
