@@ -1,8 +1,10 @@
 """What an answer says beyond its model: pure readings of status, headers and error body."""
 
+import base64
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -43,7 +45,7 @@ def error_of(
     headers: Mapping[str, str],
     *,
     now_ms: int,
-    secrets: Iterable[Secret],
+    secrets: Collection[Secret],
 ) -> BitoProError:
     """Return the error that an answer without success stands for.
 
@@ -69,7 +71,7 @@ def error_of(
     return REFUSALS.get(status, RejectedError)(status, message)
 
 
-def exchange_message(content: bytes, secrets: Iterable[Secret] = ()) -> str:
+def exchange_message(content: bytes, secrets: Collection[Secret] = ()) -> str:
     """Return the text of `{"error": "<text>"}`, in one line, masked; empty for any other body."""
     try:
         message = json.loads(content)["error"]
@@ -77,10 +79,17 @@ def exchange_message(content: bytes, secrets: Iterable[Secret] = ()) -> str:
         return ""
     if not isinstance(message, str):
         return ""
-    for secret in secrets:
+    for secret in [*_decoded(secrets), *secrets]:
         if len(secret.reveal()) >= LEAST_SECRET:
             message = _masked(message, secret)
     return " ".join(message.split())[:LONGEST_MESSAGE]
+
+
+def _decoded(secrets: Collection[Secret]) -> Iterator[Secret]:
+    """Return what stands in the payloads among the secrets."""
+    for secret in secrets:
+        with contextlib.suppress(ValueError):
+            yield Secret(base64.b64decode(secret.reveal(), validate=True).decode())
 
 
 def _masked(text: str, secret: Secret) -> str:

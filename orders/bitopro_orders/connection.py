@@ -70,7 +70,8 @@ def connect(
             own authority is a reason to give one.
         transport: A transport of httpx in place of the package's own, for proxies, recorders and
             mocks. Whether a byte has left is then judged from its errors; one that retries by
-            itself repeats a nonce. Whoever made it closes it.
+            itself repeats a nonce. Each request has a connection of its own there: what a server
+            says after an answer would be taken for the next one. Whoever made it closes it.
         on_attempt: Called with an `AttemptRecord` after each attempt, for metrics.
         timing: The clocks, the sleeps and the randomness.
 

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from bitopro_client.types import Call
 
+from .errors import InvalidArgumentError
 from .transport import Origin
 from .version import __version__
 
@@ -17,6 +18,7 @@ HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"bitopro-orders/{__version__}",
 }
+OURS = {"host", "content-length", "transfer-encoding", "connection"}
 _KNOWN = {"method", "url", "params", "headers", "json", "content"}
 
 
@@ -44,12 +46,32 @@ class Route:
         cookies: Mapping[str, str],
         phase_seconds: float,
     ) -> "Route":
-        """Return the route to a base URL that was checked."""
+        """Return the route to a base URL that was checked.
+
+        Raises:
+            InvalidArgumentError: If a header cannot be sent.
+        """
         origin = Origin.of(base_url)
         all_headers = {"Host": origin.authority, **headers}
         if cookies:
             all_headers["Cookie"] = "; ".join(f"{name}={text}" for name, text in cookies.items())
+        for name in headers:
+            if name.lower() in OURS or name.lower().startswith("x-bitopro-"):
+                raise InvalidArgumentError(f"the header {name!r} is this package's own")
+        for name, text in all_headers.items():
+            if not isinstance(text, str) or not f"{name}{text}".isprintable() or not _fits(text):
+                raise InvalidArgumentError(
+                    f"the header {name!r} must be text of one line in Latin-1, such as 'a value'"
+                )
         return cls(origin, urlsplit(base_url).path.rstrip("/"), all_headers, phase_seconds)
+
+
+def _fits(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @frozen

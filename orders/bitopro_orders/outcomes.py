@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.models import Order
@@ -185,7 +185,7 @@ async def cancel_and_confirm_async(
     if told.outcome is None:
         return reading.result()
     # The order is final. What has left is let in: given up, it would cost its connection.
-    if not tally.is_under_way:
+    if not (tally.is_under_way or told.reading.is_under_way):
         reading.cancel()
     reading.add_done_callback(_seen)
     client.leave_alone(reading)
@@ -194,9 +194,15 @@ async def cancel_and_confirm_async(
 
 @define
 class _Told:
-    """What the stream has told, for who reads beside it."""
+    """What the stream has told, for who reads beside it.
+
+    Attributes:
+        outcome: It.
+        reading: The requests that read.
+    """
 
     outcome: CancelOutcome | None = None
+    reading: Tally = field(factory=Tally)
 
 
 def _seen(future: "asyncio.Future[Any]") -> None:
@@ -281,11 +287,18 @@ def _outcome(
 class _Reading:
     """Reads one order again and again, slower and slower, until a moment."""
 
-    def __init__(self, client: OrdersClient, pair: str, order_id: str, timeout: float) -> None:
+    def __init__(
+        self,
+        client: OrdersClient,
+        pair: str,
+        order_id: str,
+        timeout: float,
+        tally: Tally | None = None,
+    ) -> None:
         require_seconds("timeout", timeout)
         self._client, self._pair, self._order_id = client, pair, order_id
         self._deadline = client.timing.monotonic() + timeout
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pause, self._tally = FIRST_PAUSE_SECONDS, tally
         self.last_seen: Order | None = None
 
     def seconds_left(self) -> float:
@@ -295,7 +308,9 @@ class _Reading:
         """Read once; return the order, or why it could not be read."""
         call = get_order.call(self._pair, self._order_id)
         try:
-            order = (yield from self._client.steps(call, seconds=self.seconds_left())).parsed
+            order = (
+                yield from self._client.steps(call, seconds=self.seconds_left(), tally=self._tally)
+            ).parsed
         except InvalidArgumentError:
             raise
         except BitoProError as error:
@@ -334,7 +349,7 @@ def _confirmation(
     tally: Tally,
     told: _Told | None = None,
 ) -> Generator[Step, Any, CancelOutcome]:
-    reading = _Reading(client, pair, order_id, timeout)
+    reading = _Reading(client, pair, order_id, timeout, told.reading if told else None)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
     may_have_worked = accepted = False

@@ -5,7 +5,9 @@ generator of steps. An attempt waits in its queue, opens a connection, asks the 
 sent, and judged by `failures`.
 """
 
+import contextlib
 import logging
+import threading
 import zlib
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
@@ -30,7 +32,7 @@ from .errors import (
 from .failures import Failure, Outcome, Retry
 from .message import Message, Route
 from .policy import AttemptRecord, RetryBudget, SendingPolicy
-from .signals import is_cancellation
+from .signals import is_cancellation, running_loop
 from .steps import (
     Channel,
     Connect,
@@ -77,10 +79,14 @@ logger = logging.getLogger("bitopro_orders")
 
 #: A nonce that is so far from a right clock was refused for it.
 FAR_MS = 1500
-#: A collision is answered with a nonce that is further ahead each time: 0, 50, 200, 800 ms.
-FIRST_JUMP_MS = 50
+#: A collision is answered with a nonce that is further ahead each time, up to this far.
+JUMPS_MS = (0, 0, 50, 200, 800)
+#: A `Date` outside of 2020 to 2100 is none.
+PLAUSIBLE_MS = range(1_577_836_800_000, 4_102_444_800_000)
 #: These answers come from behind the check of the nonce; others may come from before it.
 PROCESSED = frozenset({*range(200, 300), 400, 404, 422})
+#: So long a wait is waited with the connection in hand, in microseconds.
+LONGEST_HOLD = SECOND
 #: What estimates must leave of the time that a call has.
 MOST_OF_THE_TIME = 4
 GENERAL = get_order.OPERATION.rate_limit
@@ -307,11 +313,13 @@ class Sender:
         question = self._question(operation)._replace(
             token=new_token(),
             at_top=progress.at_top,
-            ahead_ms=FIRST_JUMP_MS * 4 ** (progress.fresh - 2) if progress.fresh > 1 else 0,
+            ahead_ms=JUMPS_MS[min(progress.fresh, len(JUMPS_MS) - 1)],
+            again=progress.fresh + progress.tries > 0,
         )
         part = self.key.part(question.windows)
         group, share = operation.rate_limit.group, self.policy.limit_share
-        queue = self.throttle.queue(part, group, share)
+        # Who is signed again has had its turn: it does not wait behind those who have not.
+        queue = self.throttle.queue(part, f"{group} again" if question.again else group, share)
         given: Pass | None = None
         answer: Answer | BaseException
         try:
@@ -321,9 +329,15 @@ class Sender:
             attempt.sent_ms = self.timing.now_ms()
             progress.correction_ms = self.throttle.clock.correction_ms
             attempt.deadline = self._answer_deadline(progress)
-            answer = yield Send(
-                connection, self._written(progress.message, given.nonce, attempt), attempt
-            )
+            try:
+                # Not bound to a name of its own: tracebacks show variables, and a step hides it.
+                send = Send(
+                    connection, self._written(progress.message, given.nonce, attempt), attempt
+                )
+            except BaseException:
+                channel.transport.put(connection)
+                raise
+            answer = yield send
         except NotSentError:
             queue.leave(question.token)
             self.throttle.leave(part, question, None, Fate.UNSENT)
@@ -353,7 +367,8 @@ class Sender:
     ) -> Generator[Step, Any, tuple[Connection, Pass]]:
         """Wait for the turn, with a connection open when it comes."""
         now, token = self.timing.monotonic, question.token
-        waiter, origin = Waiter(attempt.deadline), progress.route.origin
+        waiter = Waiter(attempt.deadline, running_loop() or threading.get_ident())
+        origin = progress.route.origin
         progress.waited = False
         queue.join(token, waiter)
         while seconds := queue.seconds_until_first(token, question.in_flight):
@@ -382,6 +397,7 @@ class Sender:
                     waiter.due = now() + LEASE_SECONDS
                     answer = yield from self._settled(progress, answer)
                 if isinstance(answer, Pass) and connection is not None:
+                    self._check_time(progress, queue)
                     given, connection = connection, None
                     queue.leave(token)
                     return given, answer
@@ -392,7 +408,7 @@ class Sender:
                     connection = yield Connect(origin, attempt)
                     waiter.is_opening = False
                     continue
-                if connection is not None:
+                if connection is not None and answer.microseconds > LONGEST_HOLD:
                     # In this order: cut off in between, it must not be put back twice.
                     unused, connection = connection, None
                     transport.put(unused)
@@ -423,8 +439,8 @@ class Sender:
 
     def _check_time(self, progress: _Progress, queue: Queue) -> None:
         """Send nothing whose answer cannot come in time, if it has waited."""
-        needed = self._round_trip(progress)
-        if progress.waited and progress.deadline - self.timing.monotonic() < needed:
+        needed, left = self._round_trip(progress), progress.deadline - self.timing.monotonic()
+        if left <= 0 or (progress.waited and left < needed):
             reason = (
                 f"its turn came too late: {len(queue)} requests of this key wait for the same "
                 f"limit, and an answer takes {needed:.2f} s"
@@ -489,8 +505,8 @@ class Sender:
         self.throttle.round_trip.note(took)
         if answer.status != 409 or not question.carries_nonce:
             return Fate.USED if answer.status in PROCESSED else Fate.UNKNOWN
-        clock, date = self.throttle.clock, date_ms(answer.headers.get("Date", ""))
-        if date is not None and not clock.is_right(date, took * 1000):
+        clock, date = self.throttle.clock, date_ms(answer.headers.get("Date", "")) or 0
+        if date in PLAUSIBLE_MS and not clock.is_right(date, took * 1000):
             clock.correct(date, took * 1000)
             correction = clock.correction_ms
             logger.warning(
@@ -578,12 +594,28 @@ class Sender:
         attempt: Attempt,
         started: float,
     ) -> None:
-        """Log an attempt and hand it to the hook."""
+        """Log an attempt and hand it to the hook; whatever ails them changes no outcome."""
         if self.on_attempt is None and not logger.isEnabledFor(logging.INFO):
             return
+        try:
+            self._tell(self._record_of(progress, answer, failure, attempt, started))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - also what a hook takes for a cancellation
+            with contextlib.suppress(Exception):
+                logger.warning("the record of an attempt failed: %s", type(error).__name__)
+
+    def _record_of(
+        self,
+        progress: _Progress,
+        answer: Answer | BaseException,
+        failure: Failure | None,
+        attempt: Attempt,
+        started: float,
+    ) -> AttemptRecord:
         ended = self.timing.monotonic()
         left_at = ended if attempt.left_at is None else attempt.left_at
-        record = AttemptRecord(
+        return AttemptRecord(
             operation=progress.call.operation.name,
             arguments=progress.call.arguments,
             attempt=progress.tries + progress.fresh + 1,
@@ -593,6 +625,8 @@ class Sender:
             outcome=Outcome.ACCEPTED if failure is None else failure.outcome,
             clock_correction_ms=progress.correction_ms,
         )
+
+    def _tell(self, record: AttemptRecord) -> None:
         logger.info(
             "%s %s attempt %d: %s",
             record.operation,
@@ -615,7 +649,7 @@ def _decoded(answer: Answer) -> bytes:
         UnreadableAnswer: If it cannot be decompressed, or is too large then.
     """
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity":
+    if encoding in {"", "identity"}:
         return answer.content
     if encoding not in {"gzip", "deflate"}:
         raise UnreadableAnswer(answer.status, b"", "its encoding is not understood")

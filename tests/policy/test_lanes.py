@@ -301,8 +301,10 @@ def test_all_clients_of_an_exchange_share_its_throttle_and_keys_their_queues() -
     key = Key.of(CREDENTIALS, "")
     other = Key.of(type(CREDENTIALS)("another-key", "a-secret", "demo@example.com"), "")
     assert (key.account, key.address) == (other.account, other.address)
-    assert throttle.queue(key, "x") is throttle.queue(key, "x")
-    assert throttle.queue(other, "x") is not throttle.queue(key, "x")
+    mine, yours = key.part(()), other.part(())
+    assert throttle.queue(mine, "x", 1.0) is throttle.queue(mine, "x", 1.0)
+    assert throttle.queue(yours, "x", 1.0) is not throttle.queue(mine, "x", 1.0)
+    assert throttle.queue(mine, "x", 0.5) is not throttle.queue(mine, "x", 1.0)
 
 
 def test_a_client_of_many_short_clients_keeps_the_order() -> None:

@@ -139,7 +139,11 @@ def ask(keeper: Keeper, asked: Question) -> Pass | Wait:
 
 
 def end(keeper: Keeper, asked: Question, given: Pass | None, fate: Fate) -> None:
-    keeper.do(lambda state, now: leave(state, now, token=asked.token, given=given, fate=fate))
+    keeper.do(
+        lambda state, now: leave(
+            state, now, token=asked.token, given=given, fate=fate, wall_ms=asked.wall_ms
+        )
+    )
 
 
 def once(keeper: Keeper, fate: Fate = Fate.USED, **changes: object) -> int:
@@ -386,7 +390,7 @@ class Waiting:
         self.now = 50.0
         self.queue = Queue(lambda: self.now)
         for token in range(count):
-            self.queue.join(token, Waiter(self.now + 10, ThreadSignal()))
+            self.queue.join(token, Waiter(self.now + 10, token, ThreadSignal()))
 
     def first(self) -> list[int]:
         """Return who may go on, as all of them look."""

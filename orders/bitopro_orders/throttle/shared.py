@@ -162,10 +162,6 @@ class SharedStore:
                 daemon=True,
             ).start()
 
-    def is_idle(self, wall_ms: int) -> bool:
-        """Say whether forgetting what this process knows changes nothing."""
-        return self._jobs.empty() and self._local.is_idle(wall_ms)
-
     def _serve(self, jobs: "queue.SimpleQueue[Job]", baton: threading.Lock) -> None:
         # Of several threads that were started at once, one serves; no signal comes here.
         if not baton.acquire(blocking=False):

@@ -106,6 +106,8 @@ class Connection(asyncio.Protocol):
                     await self._done
                 finally:
                     timer.cancel()
+            if transport.get_write_buffer_size():  # answered before the request was whole
+                parser.may_reuse = False
             return parser
         finally:
             self._parser = self._done = None

@@ -57,6 +57,8 @@ class _ThroughHttpx:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         headers = [(name, text) for name, _, text in (line.partition(": ") for line in lines)]
+        # What a server says after an answer, httpcore takes for the answer to the next request.
+        headers.append(("Connection", "close"))
         timeout = httpx.Timeout(attempt.seconds_left()).as_dict()
         return httpx.Request(
             method,
@@ -79,21 +81,21 @@ class _Flight:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._lock = threading.Lock()
+        # Whoever takes it, in one step, decides whether the request leaves.
+        self._chance = [attempt]
         self._is_told = self.is_over = False
-        attempt.leave()
 
     def note(self, event: str, _: object) -> None:
         """Take note of a step of httpcore."""
-        with self._lock:
-            leaves = event.endswith("send_request_headers.started")
-            if leaves and self.is_over:
+        if event.endswith("send_request_headers.started"):
+            if self._taken():
+                if not self._attempt.has_left:
+                    self._attempt.leave()
+            elif self.is_over:
                 raise httpx.ConnectTimeout("nobody waits for it")
-            if leaves and not self._attempt.has_left:
-                self._attempt.leave()
-            elif not (leaves or self._is_told):
-                self._attempt.take_back()
-            self._is_told = True
+        elif not (self._is_told or self.is_over):
+            self._attempt.take_back()
+        self._is_told = True
 
     async def note_async(self, event: str, info: object) -> None:
         """Take note of a step of httpcore."""
@@ -101,8 +103,16 @@ class _Flight:
 
     def give_up(self) -> None:
         """Let nothing leave any more."""
-        with self._lock:
-            self.is_over = True
+        self.is_over = True
+        if not self._taken() and not self._attempt.has_left:
+            self._attempt.leave()  # it is leaving right now
+
+    def _taken(self) -> bool:
+        try:
+            self._chance.pop()
+        except IndexError:
+            return False
+        return True
 
 
 def _failure(error: Exception, attempt: Attempt) -> TransportError:
@@ -144,6 +154,7 @@ class ThreadsThroughHttpx(_ThroughHttpx):
         flight, done = _Flight(attempt), ThreadSignal()
         request = self._request(connection, data, attempt, flight.note)
         came: list[Answer | BaseException] = []
+        attempt.leave()
 
         def run() -> None:
             try:
@@ -198,6 +209,7 @@ class TasksThroughHttpx(_ThroughHttpx):
         flight = _Flight(attempt)
         request = self._request(connection, data, attempt, flight.note_async)
         failure: TransportError
+        attempt.leave()
         try:
             async with asyncio.timeout(attempt.deadline - attempt.monotonic()):
                 response = await self._transport.handle_async_request(request)
