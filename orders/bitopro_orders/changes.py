@@ -83,13 +83,17 @@ class _Time(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What is compared of an order; `figures` are all that were seen at this stage of it."""
+    """What is compared of an order.
+
+    `figures` are all that were seen at this stage of it, `told` all with their times, ever.
+    """
 
     executed: Decimal
     final: bool
     time: _Time | None
     rank: int
     figures: frozenset[tuple[object, ...]]
+    told: frozenset[tuple[object, ...]]
 
 
 def _state_of(order: Order) -> _State:
@@ -110,7 +114,9 @@ def _state_of(order: Order) -> _State:
         )
     final = order.status in FINAL
     rank = {-1: 0, 0: 1}.get(order.status, 3 if final else 2)
-    return _State(executed, final, time, rank, frozenset({(order.status, *others)}))
+    figures = (order.status, *others)
+    told = frozenset({(*figures, executed, value or None)})
+    return _State(executed, final, time, rank, frozenset({figures}), told)
 
 
 def _merged(last: _State, new: _State) -> tuple[_State, bool]:
@@ -124,12 +130,13 @@ def _merged(last: _State, new: _State) -> tuple[_State, bool]:
     progress = new.executed > last.executed or new.final > last.final
     later = new.time.later_than(last.time) if new.time and last.time else 0
     later = later or (new.rank > last.rank) - (new.rank < last.rank)
-    if later < 0 and not progress:
+    # Times may be missing, or come in two units: what was told before is a repeat all the same.
+    if (later < 0 or new.told <= last.told) and not progress:
         return last, False
     time = max(filter(None, (last.time, new.time)), default=None)
     figures = new.figures if progress or later else new.figures | last.figures
     changed = progress or later > 0 or figures != last.figures
-    return new._replace(time=time, figures=figures), changed
+    return new._replace(time=time, figures=figures, told=last.told | new.told), changed
 
 
 class OrderChanges:
