@@ -379,9 +379,9 @@ class Sender:
             while True:
                 connection = connection or transport.take(origin)
                 self._check_time(progress, queue)
+                needs, spare = self._pressure(progress, question, queue)
                 asked = question._replace(
-                    wall_ms=self.throttle.clock.now_ms(),
-                    pressed=question.changes and self._is_pressed(progress, question, queue),
+                    wall_ms=self.throttle.clock.now_ms(), needs=needs, spare=spare
                 )
                 if connection is None:
                     # Those who are connecting will be under way before it.
@@ -421,11 +421,14 @@ class Sender:
             if connection is not None:
                 transport.put(connection)
 
-    def _is_pressed(self, progress: _Progress, question: Question, queue: Queue) -> bool:
-        if len(queue) < 2:
-            return False
-        spare = self._round_trip(progress) + progress.seconds / 10
-        return queue.is_pressed(question.gap / SECOND, spare)
+    def _pressure(self, progress: _Progress, question: Question, queue: Queue) -> tuple[int, int]:
+        """Return how long those who wait here need, and how long the first of them has."""
+        if not question.changes:
+            return 0, 0
+        # A tenth is left for what no estimate knows.
+        spare = queue.seconds_to_first_deadline() - progress.seconds / 10
+        spare -= self._round_trip(progress)
+        return len(queue) * question.gap, round(spare * SECOND)
 
     def _round_trip(self, progress: _Progress) -> float:
         return min(self.throttle.round_trip.seconds, progress.seconds / MOST_OF_THE_TIME)

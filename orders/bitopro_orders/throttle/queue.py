@@ -114,15 +114,7 @@ class Queue:
         """Return how many open a connection."""
         return sum(waiter.is_opening for waiter in list(self._waiting.values()))
 
-    def is_pressed(self, gap: float, seconds: float) -> bool:
-        """Say whether those who wait need all the time that their deadlines leave them.
-
-        Args:
-            gap: How long after another each can leave, in seconds.
-            seconds: How long each needs after that.
-        """
+    def seconds_to_first_deadline(self) -> float:
+        """Return how long the first of those who wait has."""
         waiting = list(self._waiting.values())
-        if len(waiting) < 2:
-            return False
-        first = min(waiter.deadline for waiter in waiting) - self._now()
-        return first - seconds < len(waiting) * gap
+        return min((waiter.deadline for waiter in waiting), default=0.0) - self._now()

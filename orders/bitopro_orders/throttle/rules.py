@@ -110,7 +110,8 @@ class Waiting(NamedTuple):
         since: When it was first asked for.
         ready_at: When its limit has room.
         until: It has gone if it does not ask again by then.
-        pressed: Whether those behind it need all the time that their deadlines leave.
+        needs: How long it and those behind it in its process need to leave; 0 if it only reads.
+        by: When the first of them must have left.
     """
 
     token: int
@@ -118,7 +119,8 @@ class Waiting(NamedTuple):
     since: int
     ready_at: int
     until: int
-    pressed: bool
+    needs: int
+    by: int
 
 
 class Lane(NamedTuple):
@@ -194,7 +196,8 @@ class Question(NamedTuple):
         carries_nonce: Whether its signed bytes hold a nonce.
         in_flight: How many may be under way at once.
         wall_ms: The exchange's time as far as it is known, in milliseconds since the epoch.
-        pressed: See `Waiting`.
+        needs: See `Waiting`.
+        spare: How long until the first of them must have left.
         at_top: Whether the nonce must be larger than all that were ever given out.
         ahead_ms: How far ahead of the clock the nonce is to be, after several collisions.
         slot: Where nobody orders the members' nonces, the millisecond of `SLOTS` to leave in.
@@ -210,7 +213,8 @@ class Question(NamedTuple):
     carries_nonce: bool
     in_flight: int
     wall_ms: int
-    pressed: bool = False
+    needs: int = 0
+    spare: int = 0
     at_top: bool = False
     ahead_ms: int = 0
     slot: int | None = None
@@ -402,8 +406,12 @@ def _others_first(lane: Lane, question: Question, now: int) -> bool:
         return False
     known = next((each for each in lane.waiting if each.token == question.token), None)
     readings = any(not each.changes for each in others) or not question.changes
-    pressed = question.pressed or any(each.pressed for each in others)
-    due = readings and lane.overtaken >= MOST_BEFORE_A_READING and not pressed
+    due = readings and lane.overtaken >= MOST_BEFORE_A_READING
+    if due:
+        # Unless what changes the book, of all processes, needs all the time that is left for it.
+        needs = [(each.needs, each.by) for each in others if each.needs]
+        needs += [(question.needs, now + question.spare)] if question.needs else []
+        due = not needs or min(by for _, by in needs) - now >= sum(need for need, _ in needs)
     rank = (question.changes is due, question.since(known, now), question.token)
     return any((each.changes is due, each.since, each.token) < rank for each in others)
 
@@ -463,7 +471,9 @@ def _waiting(lane: Lane, question: Question, now: int, ready_at: int, verdict: W
     known = next((each for each in lane.waiting if each.token == question.token), None)
     until = now + verdict.microseconds + PATIENCE
     since = question.since(known, now)
-    me = Waiting(question.token, question.changes, since, ready_at, until, question.pressed)
+    # In steps, so that asking again does not change what others see.
+    by = (now + question.spare) // PATIENCE * PATIENCE
+    me = Waiting(question.token, question.changes, since, ready_at, until, question.needs, by)
     if known is not None and known.until >= until - PATIENCE // 2:
         # Asked again so soon, only what others see is worth a write.
         me = me._replace(until=known.until)
