@@ -22,7 +22,7 @@ from .shared import StoreError
 
 R = TypeVar("R")
 
-TIMEOUT_SECONDS = 0.25
+TIMEOUT_SECONDS = 0.4
 #: How often a race may be lost before the store counts as failed.
 RACES = 50
 #: Nothing that is counted, and no nonce ahead of the clock, is older.
@@ -61,7 +61,7 @@ class RedisStore:
         self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
     ) -> tuple[R, State, int]:
         """See `shared.Backend`."""
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+        with contextlib.suppress(redis.ConnectionError):
             # If only the answer was lost, the second time finds the token and changes nothing.
             return self._transact(part, change, wall_ms)
         return self._transact(part, change, wall_ms)

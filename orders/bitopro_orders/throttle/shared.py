@@ -26,6 +26,8 @@ logger = logging.getLogger("bitopro_orders")
 
 #: How long a store that failed is left alone.
 PAUSE_SECONDS = 2.0
+#: After so many collisions in a row a slot is drawn anew.
+MOST_COLLISIONS = 3
 #: How often a member says that it is here.
 HERE = SECOND
 #: So much of what left from here is known, should the store forget it.
@@ -143,7 +145,7 @@ class SharedStore:
         self._member = uuid.uuid4().hex[:12]
         # Those of one machine differ by their process, also if they never saw the store.
         self._wanted_slot = (os.getpid() + uuid.getnode()) % SLOTS
-        self._shift = 0
+        self._shift = self._collisions = 0
         self._local = MemoryStore(lambda: self._clock() + self._shift)
         self._epoch: str | None = None
         self._own = _Own()
@@ -245,6 +247,10 @@ class SharedStore:
         elif job.fate is Fate.UNSENT:
             own.forget(job.part, job.token)
         elif job.fate is Fate.COLLISION and self._member not in members:
-            # Who never saw the store may have drawn the slot of another.
-            self._wanted_slot = secrets.randbelow(SLOTS)
+            # Who never saw the store may have drawn the slot of another: then it goes on and on.
+            self._collisions += 1
+            if self._collisions % MOST_COLLISIONS == 0:
+                self._wanted_slot = secrets.randbelow(SLOTS)
+        elif job.fate is Fate.USED:
+            self._collisions = 0
         return result
