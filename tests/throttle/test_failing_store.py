@@ -138,7 +138,9 @@ def test_processes_whose_store_fails_stay_within_the_limit_together(
 # The nonces
 
 
-def until_no_nonce_is_used_twice(scenario: Callable[[Path], list[int]], folder: Path) -> None:
+def until_no_nonce_is_used_twice(
+    scenario: Callable[[Path], list[int | None]], folder: Path
+) -> None:
     """Play it up to three times.
 
     On a busy machine the store fails for one process before the others. Until then it still gives
@@ -158,7 +160,7 @@ def test_four_processes_without_their_store_lose_no_call_and_use_no_nonce_twice(
     calls = 10
     policy = {"deadline_seconds": 20}
 
-    def scenario(folder: Path) -> list[int]:
+    def scenario(folder: Path) -> list[int | None]:
         with serve(EXCHANGE) as sandbox, redis_server(folder) as redis:
             starting = [Member(sandbox, redis.url, threads=1, policy=policy) for _ in range(4)]
             with members(*starting) as found:
@@ -201,7 +203,7 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 
 
 def test_forked_children_without_their_store_use_no_nonce_twice(tmp_path: Path) -> None:
-    def scenario(folder: Path) -> list[int]:
+    def scenario(folder: Path) -> list[int | None]:
         with serve(EXCHANGE) as sandbox, redis_server(folder) as redis:
             account, url = sandbox.account, redis.url
             redis.kill()
