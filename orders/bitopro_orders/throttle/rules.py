@@ -25,6 +25,8 @@ REMEMBERED = 2 * SECOND
 MOST_REMEMBERED = 256
 #: A member that has not been heard of for so long is gone.
 MEMBERSHIP = 60 * SECOND
+#: A clock that was corrected by a `Date` may still be so far off.
+CLOCK_ERROR_MS = 1000
 #: Members without a store leave each in a millisecond of its own, of so many.
 SLOTS = 64
 SLOT_TOLERANCE_MS = 8
@@ -311,7 +313,7 @@ def leave(
             # Also after a rewind in the meantime: it was used all the same.
             accepted = max(accepted, given.nonce)
             last = max(last, accepted)
-        elif fate is Fate.CLOCK and accepted < wall_ms:
+        elif fate is Fate.CLOCK and accepted < wall_ms + CLOCK_ERROR_MS:
             # Had one been accepted that is ahead, those after it would be given out again.
             last = accepted
         elif fate is Fate.COLLISION:
