@@ -372,7 +372,7 @@ class Sender:
         progress.waited = False
         queue.join(token, waiter)
         while seconds := queue.seconds_until_first(token, question.in_flight):
-            reason = f"{len(queue)} requests of this key wait for the same limit"
+            reason = _crowd(queue)
             yield from self._listen(progress, waiter, seconds, channel, reason)
         connection: Connection | None = None
         try:
@@ -444,16 +444,13 @@ class Sender:
         """Send nothing whose answer cannot come in time, if it has waited."""
         needed, left = self._round_trip(progress), progress.deadline - self.timing.monotonic()
         if left <= 0 or (progress.waited and left < needed):
-            reason = (
-                f"its turn came too late: {len(queue)} requests of this key wait for the same "
-                f"limit, and an answer takes {needed:.2f} s"
-            )
+            reason = f"its turn came too late: {_crowd(queue)}, and an answer takes {needed:.2f} s"
             raise progress.about(NotSentError(reason))
 
     def _why(self, progress: _Progress, answer: NotYet, queue: Queue) -> str:
         """Say why a request waits; give up at once if the limit has no room in time."""
         if not answer.limit:
-            return f"{len(queue)} requests of this key wait for the same limit"
+            return _crowd(queue)
         reason = f"the limit has room again in {answer.limit / SECOND:.1f} s"
         if self.timing.monotonic() + answer.limit / SECOND >= progress.deadline:
             raise progress.about(NotSentError(f"{reason}, after the deadline"))
@@ -643,6 +640,10 @@ class Sender:
                 self.on_attempt(record)
             except Exception:
                 logger.warning("the on_attempt hook failed", exc_info=True)
+
+
+def _crowd(queue: Queue) -> str:
+    return f"{len(queue)} requests of this key wait for the same limit"
 
 
 def _decoded(answer: Answer) -> bytes:

@@ -21,8 +21,8 @@ MACHINES_OWN = Timing()
 Connection = Any  # each transport's own
 
 
-class ThreadTransport(Protocol):
-    """A transport for threads; more of it is said in `transport.threads`."""
+class Transport(Protocol):
+    """What a transport does without waiting; more of it is said in `transport.threads`."""
 
     def take(self, origin: Origin) -> Connection | None:
         """Return an idle connection."""
@@ -30,33 +30,28 @@ class ThreadTransport(Protocol):
     def put(self, connection: Connection) -> None:
         """Keep a connection that carries nothing."""
 
+    def close(self) -> None:
+        """Close all idle connections."""
+
+
+class ThreadTransport(Transport, Protocol):
+    """A transport for threads."""
+
     def connect(self, origin: Origin, attempt: Attempt) -> Connection:
         """Open a connection."""
 
     def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
         """Send a request once and return its whole answer."""
 
-    def close(self) -> None:
-        """Close all idle connections."""
 
-
-class TaskTransport(Protocol):
-    """A transport for tasks; more of it is said in `transport.tasks`."""
-
-    def take(self, origin: Origin) -> Connection | None:
-        """Return an idle connection of the running loop."""
-
-    def put(self, connection: Connection) -> None:
-        """Keep a connection that carries nothing."""
+class TaskTransport(Transport, Protocol):
+    """A transport for tasks."""
 
     async def connect(self, origin: Origin, attempt: Attempt) -> Connection:
         """Open a connection."""
 
     async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
         """Send a request once and return its whole answer."""
-
-    def close(self) -> None:
-        """Close all idle connections."""
 
 
 @define
