@@ -99,9 +99,11 @@ class Message:
             TypeError: If the operation has a kind of body that is not sent here.
         """
         kwargs = call.request_kwargs()
-        if unknown := kwargs.keys() - _KNOWN:
+        if not kwargs.keys() <= _KNOWN:
+            unknown = kwargs.keys() - _KNOWN
             raise TypeError(f"{call.operation.name} has {', '.join(sorted(unknown))}")
-        query = urlencode({name: _text(v) for name, v in kwargs.get("params", {}).items()}, True)
+        params = kwargs.get("params")
+        query = urlencode({name: _text(v) for name, v in params.items()}, True) if params else ""
         target = f"{route.path}{kwargs['url']}{'?' if query else ''}{query}"
         body = kwargs.get("content", b"")
         if "json" in kwargs:

@@ -442,8 +442,11 @@ class Sender:
 
     def _check_time(self, progress: _Progress, queue: Queue) -> None:
         """Send nothing whose answer cannot come in time, if it has waited."""
-        needed, left = self._round_trip(progress), progress.deadline - self.timing.monotonic()
-        if left <= 0 or (progress.waited and left < needed):
+        left = progress.deadline - self.timing.monotonic()
+        if left > 0 and not progress.waited:
+            return
+        needed = self._round_trip(progress)
+        if left < needed or left <= 0:
             reason = f"its turn came too late: {_crowd(queue)}, and an answer takes {needed:.2f} s"
             raise progress.about(NotSentError(reason))
 

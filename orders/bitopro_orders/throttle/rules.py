@@ -75,7 +75,7 @@ class Counter(NamedTuple):
         stamps, total, stamp = counter.stamps, counter.total, _STAMP.pack(now)
         for _ in range(times):
             at = total * 8 % len(stamps)
-            stamps = stamps[:at] + stamp + stamps[at + 8 :]
+            stamps = b"".join((stamps[:at], stamp, stamps[at + 8 :]))
             total += 1
         return Counter(total, stamps, max(period, self.period), self.cool_until, now)
 
@@ -359,6 +359,10 @@ def joined(state: State, member: str, wanted: int, now: int) -> State:
 
 def _tidied(lane: Lane, now: int) -> Lane:
     """Return the lane without what is over, and without what a restarted clock has left."""
+    if lane.careful_until > now + CAREFUL:
+        lane = lane._replace(careful_until=0)
+    if not lane.flights and not lane.waiting:
+        return lane
     flights = tuple(
         flight
         for flight in lane.flights
@@ -366,8 +370,6 @@ def _tidied(lane: Lane, now: int) -> Lane:
     )[-MOST_REMEMBERED:]
     waiting = tuple(each for each in lane.waiting if each.since <= now + READING_ERROR)
     waiting = tuple(each for each in waiting if each.until > now)
-    if lane.careful_until > now + CAREFUL:
-        lane = lane._replace(careful_until=0)
     if len(flights) != len(lane.flights) or len(waiting) != len(lane.waiting):
         lane = lane._replace(flights=flights, waiting=waiting)
     return lane
@@ -401,6 +403,8 @@ def _busy_until(lane: Lane, question: Question, now: int) -> int:
 
 def _others_first(lane: Lane, question: Question, now: int) -> bool:
     """Say whether somebody else who may leave now goes first."""
+    if not lane.waiting:
+        return False
     others = [
         each for each in lane.waiting if each.token != question.token and each.ready_at <= now
     ]
@@ -451,10 +455,14 @@ def _left(state: State, lane: Lane, question: Question, now: int) -> tuple[State
     if question.only_looks:
         return state, Pass(nonce, now)
     counters = tuple(
-        counter.counted(now, question.weight, window.room, window.period)
-        for counter, window in zip(state.counters, question.windows, strict=True)
+        [
+            counter.counted(now, question.weight, window.room, window.period)
+            for counter, window in zip(state.counters, question.windows, strict=True)
+        ]
     )
-    waiting = tuple(each for each in lane.waiting if each.token != question.token)
+    waiting = lane.waiting and tuple(
+        each for each in lane.waiting if each.token != question.token
+    )
     overtakes = question.changes and any(not each.changes for each in waiting)
     lane = Lane(
         nonce or lane.last,
