@@ -60,7 +60,7 @@ def test_httpx_stands_behind_few_imports() -> None:
     }
     assert importing == {
         "auth_plugin/bitopro_auth/auth.py",
-        "orders/bitopro_orders/connection.py",
+        "orders/bitopro_orders/connection.py",  # asks what kind a given transport is
         "orders/bitopro_orders/transport/through_httpx.py",
     }
 

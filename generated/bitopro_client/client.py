@@ -1,11 +1,14 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
-import ssl
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx
 from attrs import define, evolve, field
 
 from .types import Call, Response
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
 
 T = TypeVar("T")
 
@@ -40,14 +43,14 @@ class Client:
     _base_url: str = field(default=DEFAULT_BASE_URL, alias="base_url")
     _cookies: dict[str, str] = field(factory=dict, kw_only=True, alias="cookies", repr=False)
     _headers: dict[str, str] = field(factory=dict, kw_only=True, alias="headers", repr=False)
-    _timeout: httpx.Timeout | None = field(
-        factory=lambda: httpx.Timeout(10.0), kw_only=True, alias="timeout"
+    _timeout: "httpx.Timeout | float | None" = field(default=10.0, kw_only=True, alias="timeout")
+    _verify_ssl: "str | bool | ssl.SSLContext" = field(
+        default=True, kw_only=True, alias="verify_ssl"
     )
-    _verify_ssl: str | bool | ssl.SSLContext = field(default=True, kw_only=True, alias="verify_ssl")
     _follow_redirects: bool = field(default=False, kw_only=True, alias="follow_redirects")
     _httpx_args: dict[str, Any] = field(factory=dict, kw_only=True, alias="httpx_args", repr=False)
-    _client: httpx.Client | None = field(default=None, init=False, repr=False)
-    _async_client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+    _client: "httpx.Client | None" = field(default=None, init=False, repr=False)
+    _async_client: "httpx.AsyncClient | None" = field(default=None, init=False, repr=False)
 
     def send(self, call: Call[T]) -> Response[T]:
         """Send one call, once, and return its answer.
@@ -82,7 +85,7 @@ class Client:
             self._async_client.cookies.update(cookies)
         return evolve(self, cookies={**self._cookies, **cookies})
 
-    def with_timeout(self, timeout: httpx.Timeout) -> Self:
+    def with_timeout(self, timeout: "httpx.Timeout | float") -> Self:
         """Get a new client matching this one with a new timeout configuration"""
         if self._client is not None:
             self._client.timeout = timeout
@@ -101,14 +104,16 @@ class Client:
             **self._httpx_args,
         }
 
-    def set_httpx_client(self, client: httpx.Client) -> Self:
+    def set_httpx_client(self, client: "httpx.Client") -> Self:
         """Use this httpx.Client instead of one made from the settings."""
         self._client = client
         return self
 
-    def get_httpx_client(self) -> httpx.Client:
+    def get_httpx_client(self) -> "httpx.Client":
         """Get the underlying httpx.Client, constructing a new one if not previously set."""
         if self._client is None:
+            import httpx
+
             self._client = httpx.Client(**self._httpx_settings())
         return self._client
 
@@ -121,14 +126,16 @@ class Client:
         """Close the internal httpx.Client."""
         self.get_httpx_client().__exit__(*args, **kwargs)
 
-    def set_async_httpx_client(self, async_client: httpx.AsyncClient) -> Self:
+    def set_async_httpx_client(self, async_client: "httpx.AsyncClient") -> Self:
         """Use this httpx.AsyncClient instead of one made from the settings."""
         self._async_client = async_client
         return self
 
-    def get_async_httpx_client(self) -> httpx.AsyncClient:
+    def get_async_httpx_client(self) -> "httpx.AsyncClient":
         """Get the underlying httpx.AsyncClient, constructing a new one if not previously set."""
         if self._async_client is None:
+            import httpx
+
             self._async_client = httpx.AsyncClient(**self._httpx_settings())
         return self._async_client
 

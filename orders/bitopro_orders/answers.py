@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from bitopro_auth.credentials import Secret
 
@@ -128,6 +127,9 @@ def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None
 
 def date_ms(text: str) -> int | None:
     """Return a header's date in milliseconds since the epoch; None if it is none."""
+    # Few answers need it, and importing it takes as long as all of this package's models.
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(text)
         # "-0000" and a missing zone are UTC as well (RFC 5322, 3.3), not this machine's zone.

@@ -2,17 +2,18 @@
 
 import contextlib
 import os
+import re
 import ssl
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
 
-import httpx
 from attrs import define, evolve, field
 
 from bitopro_auth import Credentials, CredentialsError, base_url_from_env
-from bitopro_auth.auth import is_loopback
 from bitopro_auth.credentials import Secret
+from bitopro_auth.signer import is_loopback
 from bitopro_client import Client
 from bitopro_client.client import DEFAULT_BASE_URL
 from bitopro_client.types import Call, Response
@@ -24,13 +25,17 @@ from .sending import Sender
 from .steps import Step, TaskChannel, TaskTransport, ThreadChannel, drive, drive_async
 from .throttle import Key, StoreError, Throttle, throttle_of
 from .timing import Timing
-from .transport import Tally
+from .transport import Origin, Tally
 from .transport.threads import Threads
 
 if TYPE_CHECKING:
     import asyncio
 
+    import httpx
+
 T = TypeVar("T")
+
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
 def connect(
@@ -42,7 +47,7 @@ def connect(
     shared: str | os.PathLike[str] | None = None,
     egress: str = "",
     tls: ssl.SSLContext | None = None,
-    transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
+    transport: "httpx.BaseTransport | httpx.AsyncBaseTransport | None" = None,
     on_attempt: Callable[[AttemptRecord], object] | None = None,
     timing: Timing | None = None,
 ) -> "OrdersClient":
@@ -85,15 +90,16 @@ def connect(
     given_url, where = Secret(base_url), _hidden(shared)
     del base_url, shared
     url = _checked_base_url(given_url)
+    origin = Origin.of(url)
     require_seconds("timeout", timeout)
     if not isinstance(egress, str):
         raise InvalidArgumentError("egress must be text, such as office-1")
     policy, timing = policy or SendingPolicy(), timing or Timing()
     credentials = given_or_from_env(credentials)
-    throttle = _throttle(f"{url.scheme}://{url.netloc.decode('ascii')}", where, timing)
+    throttle = _throttle(f"{origin.scheme}://{origin.authority}", where, timing)
     sender = Sender(
         credentials,
-        frozenset({url.host}),
+        frozenset({origin.host}),
         throttle,
         Key.of(credentials, egress),
         policy,
@@ -101,9 +107,9 @@ def connect(
         on_attempt,
     )
     return OrdersClient(
-        base_url=str(url).rstrip("/"),
+        base_url=url.rstrip("/"),
         headers=dict(HEADERS),
-        timeout=httpx.Timeout(timeout),
+        timeout=timeout,
         verify_ssl=True if tls is None else tls,
         sender=sender,
         **_channels(transport, _Context(tls), timing),
@@ -111,7 +117,7 @@ def connect(
 
 
 def _channels(
-    transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None,
+    transport: "httpx.BaseTransport | httpx.AsyncBaseTransport | None",
     context: "_Context",
     timing: Timing,
 ) -> dict[str, Any]:
@@ -128,6 +134,8 @@ def _channels(
             "threads": ThreadChannel(timing, Threads(context, timing.monotonic)),
             "tasks": TaskChannel(timing, tasks_transport),
         }
+    import httpx
+
     from .transport.through_httpx import TasksThroughHttpx, ThreadsThroughHttpx
 
     threads = tasks = None
@@ -189,16 +197,25 @@ def _throttle(origin: str, where: Secret | None, timing: Timing) -> Throttle:
     raise InvalidArgumentError(reason)
 
 
-def _checked_base_url(text: Secret) -> httpx.URL:
-    with contextlib.suppress(httpx.InvalidURL, TypeError):
-        url = httpx.URL(text.reveal())
-        allowed = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
-        if allowed and url.host and not (url.userinfo or url.query or url.fragment):
-            return url
+def _checked_base_url(text: Secret) -> str:
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        if _may_be_signed_for(text.reveal()):
+            return text.reveal()
+    # Not in the function that takes it apart: tracebacks show variables.
     raise InvalidArgumentError(
         "base_url must be https://host[:port][/path], or http:// to this machine itself, such as "
         "https://api.bitopro.com/v3"
     )
+
+
+def _may_be_signed_for(base_url: str) -> bool:
+    # What `urlsplit` would drop without a word, or take for something else than a path.
+    if not base_url.isascii() or not base_url.isprintable() or {*base_url} & {*" \\?#@"}:
+        return False
+    url = urlsplit(base_url)
+    host = url.hostname or ""
+    allowed = url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
+    return allowed and url.port != 0 and _HOST.fullmatch(host) is not None
 
 
 @define(eq=False)
@@ -248,7 +265,8 @@ class OrdersClient(Client):
 
     def _routed(self) -> Route:
         if self._route is None:
-            phase = self._timeout.read if self._timeout else None
+            timeout = self._timeout
+            phase = timeout if isinstance(timeout, int | float | None) else timeout.read
             self._route = Route.of(
                 self._base_url, self._headers, self._cookies, phase or float("inf")
             )
@@ -327,11 +345,11 @@ class OrdersClient(Client):
         """Return a client with these cookies too; it shares the connections."""
         return evolve(self, cookies={**self._cookies, **cookies})
 
-    def with_timeout(self, timeout: httpx.Timeout | float) -> Self:
+    def with_timeout(self, timeout: "httpx.Timeout | float") -> Self:
         """Return a client with another timeout for each phase; it shares the connections."""
-        if not isinstance(timeout, httpx.Timeout):
+        if not hasattr(timeout, "read"):
             require_seconds("timeout", timeout)
-        return evolve(self, timeout=httpx.Timeout(timeout))
+        return evolve(self, timeout=timeout)
 
     def get_httpx_client(self) -> NoReturn:
         """Refuse: requests of its own would be neither counted nor in the order of nonces."""
@@ -341,13 +359,13 @@ class OrdersClient(Client):
         """Refuse: requests of its own would be neither counted nor in the order of nonces."""
         raise TypeError(_NO_HTTPX)
 
-    def set_httpx_client(self, client: httpx.Client) -> NoReturn:  # noqa: ARG002
+    def set_httpx_client(self, client: "httpx.Client") -> NoReturn:  # noqa: ARG002
         """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
         raise TypeError(_NO_HTTPX)
 
     def set_async_httpx_client(
         self,
-        async_client: httpx.AsyncClient,  # noqa: ARG002
+        async_client: "httpx.AsyncClient",  # noqa: ARG002
     ) -> NoReturn:
         """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
         raise TypeError(_NO_HTTPX)

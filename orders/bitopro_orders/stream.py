@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from attrs import Attribute, define, field
 
 from bitopro_auth import Credentials, base_url_from_env
-from bitopro_auth.auth import is_loopback
 from bitopro_auth.credentials import Secret
+from bitopro_auth.signer import is_loopback
 from bitopro_auth.signing import identity_json, signed_headers
 from bitopro_client import Client
 from bitopro_client.api.orders import get_order

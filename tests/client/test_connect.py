@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,23 @@ def where(client: OrdersClient) -> tuple[Origin, str]:
 
 def test_it_is_the_generated_client() -> None:
     assert isinstance(connect(CREDENTIALS), Client)
+
+
+def test_a_cancel_imports_neither_httpx_nor_asyncio() -> None:
+    program = """if True:
+        import sys
+        from bitopro_client.api.orders import cancel_order
+        from bitopro_orders import NotSentError, connect
+        from bitopro_auth import Credentials
+        credentials = Credentials("k", "s", "i@example.com")
+        with connect(credentials, base_url="http://127.0.0.1:1") as client:
+            try:
+                cancel_order.sync("BTC_TWD", "1", client=client)
+            except NotSentError:
+                print({"httpx", "asyncio", "certifi"} & sys.modules.keys())
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_every_phase_has_a_finite_timeout() -> None:
@@ -68,7 +87,9 @@ def test_missing_credentials_are_all_named(monkeypatch: pytest.MonkeyPatch) -> N
         "http://api.bitopro.com/v3", "ftp://x/", "api.bitopro.com", "https://", "https:///v3",
         "https://user:CANARY@api.bitopro.com/v3", "https://x/v3?key=CANARY", "https://x/#CANARY",
         "http://127.0.0.1.evil.example", "http://localhost.evil.example", "https://x:notaport/",
-        "http://2130706433/", "http://0.0.0.0/", 7,
+        "http://2130706433/", "http://0.0.0.0/", "https://api.bitopro.com\\.evil.example/v3", 7,
+        "https://api.bito\tpro.com/v3", " https://x", "https://x y/v3", "https://x:0", "https://x:65536",
+        "https://[::1", "https://-x/", "https://.x/", "https://bitopro.com\uff0fx/",
     ],
 )  # fmt: skip
 def test_a_base_url_that_would_give_the_credentials_away_is_refused(base_url: Any) -> None:

@@ -460,9 +460,7 @@ def _left(state: State, lane: Lane, question: Question, now: int) -> tuple[State
             for counter, window in zip(state.counters, question.windows, strict=True)
         ]
     )
-    waiting = lane.waiting and tuple(
-        each for each in lane.waiting if each.token != question.token
-    )
+    waiting = lane.waiting and tuple(each for each in lane.waiting if each.token != question.token)
     overtakes = question.changes and any(not each.changes for each in waiting)
     lane = Lane(
         nonce or lane.last,
