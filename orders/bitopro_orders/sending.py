@@ -110,10 +110,11 @@ class _Progress:
 
     Attributes:
         call: The operation with its arguments.
-        message: The request.
         route: Where it goes.
         seconds: How long it may take.
         deadline: When it must be over, on the monotonic clock.
+        answer_share: See `Sender.steps`.
+        message: The request.
         sent: How many requests have left.
         tries: How many attempts failed, but for refused nonces.
         fresh: How many nonces were refused.
@@ -122,14 +123,14 @@ class _Progress:
         waited: Whether the attempt has waited for its turn.
         correction_ms: What was added to this machine's clock when the attempt was signed.
         last_answer: What the last request that left has come to.
-        answer_share: See `Sender.steps`.
     """
 
     call: Call[Any]
-    message: Message
     route: Route
     seconds: float
     deadline: float
+    answer_share: float = 1.0
+    message: Message = field(init=False)
     sent: int = 0
     tries: int = 0
     fresh: int = 0
@@ -138,7 +139,6 @@ class _Progress:
     waited: bool = False
     correction_ms: int = 0
     last_answer: BitoProError | None = None
-    answer_share: float = 1.0
 
     def about(self, error: E) -> E:
         """Say in the error which call it is about."""
@@ -200,8 +200,10 @@ class Sender:
             BitoProError: One of its three kinds, by what happened.
         """
         channel: Channel = yield Where()
-        progress = self._begun(call, route, seconds)
-        progress.answer_share = answer_share
+        deadline = self.timing.monotonic() + seconds
+        progress = _Progress(call, route, seconds, deadline, answer_share)
+        progress.message = self._checked(progress)
+        self._budget.earn()
         while True:
             attempt = Attempt(progress.deadline, self.timing.monotonic, route.phase_seconds, tally)
             started = self.timing.monotonic()
@@ -250,7 +252,7 @@ class Sender:
         channel: Channel = yield Where()
         call: Call[None] = Call(HANDSHAKE, {}, dict, lambda _: None)
         deadline = self.timing.monotonic() + seconds
-        progress = _Progress(call, Message("GET", "", {}, b""), route, seconds, deadline)
+        progress = _Progress(call, route, seconds, deadline)
         question = self._question(HANDSHAKE)._replace(token=new_token())
         part = self.key.part(question.windows)
         queue = self.throttle.queue(part, HANDSHAKE.name, None)
@@ -265,22 +267,18 @@ class Sender:
             raise
         return given.nonce
 
-    def _begun(self, call: Call[Any], route: Route, seconds: float) -> _Progress:
-        """Return a call that has not been sent, with its arguments checked."""
-        deadline = self.timing.monotonic() + seconds
-        self._budget.earn()
-        reason: Exception
+    def _checked(self, progress: _Progress) -> Message:
+        """Return the request of a call whose arguments keep their rules."""
+        origin = progress.route.origin
         try:
-            message = Message.of(call, route)
-            self._signer.check(message.method, route.origin.scheme, route.origin.host, message.body)
-            return _Progress(call, message, route, seconds, deadline)
+            message = Message.of(progress.call, progress.route)
+            self._signer.check(message.method, origin.scheme, origin.host, message.body)
         except InvalidArgument as error:
-            reason = InvalidArgumentError(str(error))
+            raise progress.about(InvalidArgumentError(str(error))) from None
         except (UnsignableRequestError, TypeError, ValueError) as error:
-            reason = NotSentError(f"nothing was sent ({type(error).__name__}: {error})")
-        reason.operation = call.operation.name
-        reason.arguments = {name: str(value) for name, value in call.arguments.items()}
-        raise reason
+            reason = f"nothing was sent ({type(error).__name__}: {error})"
+            raise progress.about(NotSentError(reason)) from None
+        return message
 
     def _question(self, operation: Operation) -> Question:
         """Return what every request of an operation asks the throttle."""
@@ -338,17 +336,15 @@ class Sender:
                 channel.transport.put(connection)
                 raise
             answer = yield send
-        except NotSentError:
-            queue.leave(question.token)
-            self.throttle.leave(part, question, None, Fate.UNSENT)
-            raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the turn ends first
             answer = error
         attempt.tally.is_under_way = False
         queue.leave(question.token)
         fate = self._fate(progress, question, given, answer, attempt)
         self.throttle.leave(part, question, given, fate)
-        if not isinstance(answer, BaseException) or isinstance(answer, Exception):
+        if isinstance(answer, Answer):
+            return answer
+        if isinstance(answer, Exception) and not isinstance(answer, NotSentError):
             return answer
         # A cancelled task learns that its request is out. Ctrl-C is Ctrl-C.
         if is_cancellation(answer) and attempt.has_left and question.changes:

@@ -61,15 +61,18 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 30
         with self.open() as redis:
             while True:
+                # Somebody may have taken the port meanwhile, for a connection of his own.
+                if self._process is None or self._process.poll() is not None:
+                    self._process = subprocess.Popen(
+                        self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    )
                 with contextlib.suppress(Exception):
-                    redis.ping()
-                    return
+                    # Another server there would have another process.
+                    if redis.info("server")["process_id"] == self._process.pid:
+                        return
                 assert time.monotonic() < give_up, "redis-server did not start"
                 time.sleep(0.01)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .memory import Everything, Part
-from .rules import SECOND, Counter, State
+from .rules import SECOND, State
 from .shared import StoreError
 
 R = TypeVar("R")
@@ -73,7 +73,8 @@ class FolderStore:
                     everything = everything.without_idle(now, wall_ms)
                 everything = everything.with_part(part, changed)
                 for name, old in zip(part.counters, seen.counters, strict=True):
-                    self._write_stamps(name, old, everything.counters[name])
+                    if written := everything.counters[name].written_since(old):
+                        os.pwrite(self._stamps_file(name), written[1], written[0])
                 self._write(1 - which, everything)
             return result, changed, now
         finally:
@@ -129,12 +130,3 @@ class FolderStore:
 
     def _read_stamps(self, name: str, capacity: int) -> bytes:
         return os.pread(self._stamps_file(name), capacity * 8, 0).ljust(capacity * 8, b"\0")
-
-    def _write_stamps(self, name: str, old: Counter, new: Counter) -> None:
-        if new.stamps is old.stamps:
-            return
-        if new.total == old.total + 1 and new.capacity == old.capacity:
-            at = old.total % new.capacity * 8
-            os.pwrite(self._stamps_file(name), new.stamps[at : at + 8], at)
-        else:
-            os.pwrite(self._stamps_file(name), new.stamps, 0)

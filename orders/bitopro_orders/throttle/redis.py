@@ -17,7 +17,7 @@ import redis
 from bitopro_auth.credentials import Secret
 
 from .memory import Everything, Part
-from .rules import SECOND, Counter, State
+from .rules import SECOND, State
 from .shared import StoreError
 
 R = TypeVar("R")
@@ -81,9 +81,9 @@ class RedisStore:
             keys = [self._name]
             values: list[bytes | int] = [text, everything.encoded().encode(), KEEP_MS]
             for name, old in zip(part.counters, seen.counters, strict=True):
-                if patch := _patch(old, everything.counters[name]):
+                if written := everything.counters[name].written_since(old):
                     keys.append(f"{self._name}:{name}")
-                    values += patch
+                    values += written
             if self._swap(keys=keys, args=values):
                 return result, changed, now
         raise StoreError("other processes were always faster")
@@ -106,12 +106,3 @@ class RedisStore:
             return b"", Everything(epoch=uuid.uuid4().hex), now
         everything = Everything.decoded(text, stamps)
         return text, everything.without_lost(part.counters), now
-
-
-def _patch(old: Counter, new: Counter) -> list[bytes | int]:
-    if new.stamps is old.stamps:
-        return []
-    if new.total == old.total + 1 and new.capacity == old.capacity:
-        at = old.total % new.capacity * 8
-        return [at, new.stamps[at : at + 8]]
-    return [0, new.stamps]

@@ -90,6 +90,15 @@ class Counter(NamedTuple):
         last = newest[-1] if newest else 0
         return self._replace(total=len(newest), stamps=ring, newest=last)
 
+    def written_since(self, old: "Counter") -> tuple[int, bytes] | None:
+        """Return which bytes of the ring changed, and where they begin; None if none did."""
+        if self.stamps is old.stamps:
+            return None
+        if self.total == old.total + 1 and self.capacity == old.capacity:
+            at = old.total % self.capacity * 8
+            return at, self.stamps[at : at + 8]
+        return 0, self.stamps
+
     def is_idle(self, now: int) -> bool:
         """Say whether forgetting it changes nothing."""
         return max(self.newest + self.period + LONGEST_SLACK, self.cool_until) < now
