@@ -263,9 +263,9 @@ def test_where_time_is_short_every_cancel_leaves_and_what_was_not_read_was_accep
     sandbox: Sandbox,
 ) -> None:
     slow_answers(sandbox, 100)
-    # All cancels need 2.7 s of it, the readings 4 s more.
-    ids, client = orders(sandbox, 40), client_of(sandbox)
-    results = at_once("tasks", client, [confirm(client, order, timeout=3.5) for order in ids])
+    # All cancels need 4 s of it, the readings 6 s more.
+    ids, client = orders(sandbox, 60), client_of(sandbox)
+    results = at_once("tasks", client, [confirm(client, order, timeout=7) for order in ids])
     found = kinds(results)
     assert deletes_per_order(sandbox, ids) == {1}, found
     assert states(sandbox, ids) == {OrderStatus.CANCELLED}

@@ -312,8 +312,8 @@ def leave(
     known = [flight for flight in lane.flights if flight.token == token]
     if given is None and known:
         given = Pass(known[0].nonce, known[0].left_at)
-    flights = tuple(flight for flight in lane.flights if flight.token != token)
-    waiting = tuple(each for each in lane.waiting if each.token != token)
+    flights = tuple([flight for flight in lane.flights if flight.token != token])
+    waiting = tuple([each for each in lane.waiting if each.token != token])
     last, accepted, careful_until = lane.last, lane.accepted, lane.careful_until
     if given is not None:
         if fate is Fate.UNSENT:
@@ -372,15 +372,12 @@ def _tidied(lane: Lane, now: int) -> Lane:
         lane = lane._replace(careful_until=0)
     if not lane.flights and not lane.waiting:
         return lane
-    flights = tuple(
-        flight
-        for flight in lane.flights
-        if now - REMEMBERED < flight.left_at <= now + READING_ERROR
-    )[-MOST_REMEMBERED:]
-    waiting = tuple(each for each in lane.waiting if each.since <= now + READING_ERROR)
-    waiting = tuple(each for each in waiting if each.until > now)
+    since, latest = now - REMEMBERED, now + READING_ERROR
+    flights = [each for each in lane.flights if since < each.left_at <= latest]
+    flights = flights[-MOST_REMEMBERED:]
+    waiting = [each for each in lane.waiting if each.since <= latest and each.until > now]
     if len(flights) != len(lane.flights) or len(waiting) != len(lane.waiting):
-        lane = lane._replace(flights=flights, waiting=waiting)
+        lane = lane._replace(flights=tuple(flights), waiting=tuple(waiting))
     return lane
 
 
@@ -397,15 +394,15 @@ def _ready_at(counters: tuple[Counter, ...], question: Question, now: int) -> in
 
 def _busy_until(lane: Lane, question: Question, now: int) -> int:
     """Return when the requests under way let the next one follow."""
-    if not lane.flights or not question.carries_nonce:
+    if not question.carries_nonce:
         return 0
     gap, in_flight = question.gap, question.in_flight
     if lane.careful_until > now:
         gap, in_flight = max(gap, CAREFUL_GAP), 1
+    if len(lane.flights) < in_flight:
+        return 0
     until = sorted(
-        flight.left_at + gap
-        for flight in lane.flights
-        if flight.nonce and flight.left_at + gap > now
+        [each.left_at + gap for each in lane.flights if each.nonce and each.left_at + gap > now]
     )
     return until[len(until) - in_flight] if len(until) >= in_flight else 0
 
