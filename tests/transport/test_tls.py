@@ -64,6 +64,30 @@ def test_a_handshake_that_never_ends_is_not_sent_at_the_deadline(caller: Caller)
     assert (type(error), error.attempts) == (NotSentError, 0)
 
 
+async def test_calls_that_are_given_up_at_any_moment_leave_nothing_in_the_loop(
+    securely: Serving, tls: ssl.SSLContext
+) -> None:
+    policy = SendingPolicy(limit_share=None, attempts=1, in_flight=50)
+    with securely(always(answer())) as server:
+        async with connect(CREDENTIALS, base_url=server.base_url, tls=tls, policy=policy) as client:
+            for steps in range(80):
+                client.close()
+                tasks = [
+                    asyncio.ensure_future(cancel_order.asyncio(PAIR, ORDER_ID, client=client))
+                    for _ in range(3)
+                ]
+                for step in range(steps):
+                    # Some of the steps only come when the server has answered.
+                    await asyncio.sleep(0 if step % 8 else 0.0005)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for _ in range(10):
+                client.close()
+                cancelled = await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
+                assert cancelled.order_id == ORDER_ID
+
+
 def test_the_keys_of_a_connection_are_written_nowhere(
     folder: Path, securely: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,17 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
 
+    async def secure(self, context: ssl.SSLContext) -> None:
+        """Go on in TLS.
+
+        In two steps, as asyncio does not close a connection whose handshake is cut off: somebody
+        must hold what is below it.
+        """
+        below = cast("asyncio.Transport", self._transport)
+        self._transport = await self.loop.start_tls(
+            below, self, context, server_hostname=self.origin.host
+        )
+
     def data_received(self, data: bytes) -> None:
         """Take what came; what nobody asked for spoils the connection."""
         if self._parser is None:
@@ -190,20 +201,19 @@ class Tasks:
         share: float,
         attempt: Attempt,
     ) -> Connection:
+        connection = Connection(origin, loop)
         plain = socket.socket(address[0], socket.SOCK_STREAM)
         try:
             plain.setblocking(False)
             async with asyncio.timeout(share):
                 await loop.sock_connect(plain, address[1])
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(origin, loop)
-            context = self._context() if origin.scheme == "https" else None
-            name = None if context is None else origin.host
-            async with asyncio.timeout(attempt.seconds_left()):
-                await loop.create_connection(
-                    lambda: connection, sock=plain, ssl=context, server_hostname=name
-                )
+            await loop.create_connection(lambda: connection, sock=plain)
+            if origin.scheme == "https":
+                async with asyncio.timeout(attempt.seconds_left()):
+                    await connection.secure(self._context())
         except BaseException:
+            connection.close()
             plain.close()
             raise
         return connection
