@@ -115,7 +115,8 @@ def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None
     """
     value = headers.get("Retry-After", "").strip()
     try:
-        seconds = float(value)
+        # The same header twice comes as a list.
+        seconds = max(map(float, value.split(",")))
     except ValueError:
         until_ms = date_ms(value)
         if until_ms is None:

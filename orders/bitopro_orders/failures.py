@@ -63,6 +63,12 @@ NO_CONNECTION = Failure(
     Retry.BACKOFF,
     "no byte of the request left this machine",
 )
+FOREIGN = Failure(
+    "an exception that is not the connection's before a byte left, such as a signal handler's",
+    Outcome.NOT_SENT,
+    Retry.NO,
+    "somebody wants the call to end",
+)
 NONCE = Failure(
     "409 to what carries a nonce (GET, DELETE)",
     Outcome.REFUSED,
@@ -119,7 +125,8 @@ GARBLED = Failure(
     "the cancel may have happened; the answer does not prove it",
 )
 CANCELLED = Failure(
-    "the task was cancelled after the first byte left",
+    "the task was cancelled after the first byte left, or an exception came then that is not the "
+    "connection's",
     Outcome.UNKNOWN,
     Retry.NO,
     "the caller must learn that the request is out",

@@ -87,6 +87,8 @@ PLAUSIBLE_MS = range(1_577_836_800_000, 4_102_444_800_000)
 PROCESSED = frozenset({*range(200, 300), 400, 404, 422})
 #: So long a wait is waited with the connection in hand, in microseconds.
 LONGEST_HOLD = SECOND
+#: How often a shared store is looked after that does not answer.
+STORE_PATIENCE_SECONDS = 0.25
 #: What estimates must leave of the time that a call has.
 MOST_OF_THE_TIME = 4
 GENERAL = get_order.OPERATION.rate_limit
@@ -262,7 +264,6 @@ class Sender:
                 progress, question, part, queue, attempt, channel, _NoTransport()
             )
         except BaseException:
-            queue.leave(question.token)
             self.throttle.leave(part, question, None, Fate.UNSENT)
             raise
         return given.nonce
@@ -339,7 +340,6 @@ class Sender:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the turn ends first
             answer = error
         attempt.tally.is_under_way = False
-        queue.leave(question.token)
         fate = self._fate(progress, question, given, answer, attempt)
         self.throttle.leave(part, question, given, fate)
         if isinstance(answer, Answer):
@@ -366,12 +366,12 @@ class Sender:
         waiter = Waiter(attempt.deadline, running_loop() or threading.get_ident())
         origin = progress.route.origin
         progress.waited = False
-        queue.join(token, waiter)
-        while seconds := queue.seconds_until_first(token, question.in_flight):
-            reason = _crowd(queue)
-            yield from self._listen(progress, waiter, seconds, channel, reason)
         connection: Connection | None = None
         try:
+            queue.join(token, waiter)
+            while seconds := queue.seconds_until_first(token, waiter, question.in_flight):
+                reason = _crowd(queue)
+                yield from self._listen(progress, waiter, seconds, channel, reason)
             while True:
                 connection = connection or transport.take(origin)
                 self._check_time(progress, queue)
@@ -395,7 +395,6 @@ class Sender:
                 if isinstance(answer, Pass) and connection is not None:
                     self._check_time(progress, queue)
                     given, connection = connection, None
-                    queue.leave(token)
                     return given, answer
                 if isinstance(answer, Pass):
                     waiter.due, waiter.is_opening = now() + LEASE_SECONDS, True
@@ -414,6 +413,7 @@ class Sender:
                     progress, waiter, answer.microseconds / SECOND, channel, reason
                 )
         finally:
+            queue.leave(token, waiter)
             if connection is not None:
                 transport.put(connection)
 
@@ -424,7 +424,7 @@ class Sender:
         # A tenth is left for what no estimate knows.
         spare = queue.seconds_to_first_deadline() - progress.seconds / 10
         spare -= self._round_trip(progress)
-        return len(queue) * question.gap, round(spare * SECOND)
+        return len(queue) * question.gap // question.in_flight, round(spare * SECOND)
 
     def _round_trip(self, progress: _Progress) -> float:
         return min(self.throttle.round_trip.seconds, progress.seconds / MOST_OF_THE_TIME)
@@ -475,7 +475,8 @@ class Sender:
             left = progress.deadline - self.timing.monotonic()
             if left <= 0 or job.signal is None:
                 raise progress.about(NotSentError("the shared store did not answer in time"))
-            yield Listen(job.signal, left)
+            yield Listen(job.signal, min(left, STORE_PATIENCE_SECONDS))
+            self.throttle.hurry()
         if isinstance(job.result, StoreError):
             raise progress.about(NotSentError(str(job.result)))
         return cast("Pass | NotYet", job.result)
@@ -532,15 +533,14 @@ class Sender:
             reason = "the task was cancelled after the request had left"
             return OutcomeUnknownError(reason), failures.CANCELLED
         if isinstance(answer, BaseException):
-            name = f"{answer}" if isinstance(answer, TransportError) else type(answer).__name__
+            is_ours = isinstance(answer, TransportError)
+            name = f"{answer}" if is_ours else type(answer).__name__
             if not attempt.has_left:
                 text = f"nothing was sent ({name}). Calling again is safe"
-                return NotSentError(text), failures.NO_CONNECTION
-            silent = isinstance(answer, SilenceError)
-            return (
-                OutcomeUnknownError(f"no answer came ({name})"),
-                failures.SILENCE if silent else failures.BROKEN,
-            )
+                return NotSentError(text), failures.NO_CONNECTION if is_ours else failures.FOREIGN
+            kind = failures.SILENCE if isinstance(answer, SilenceError) else failures.BROKEN
+            unknown = OutcomeUnknownError(f"no answer came ({name})")
+            return unknown, kind if is_ours else failures.CANCELLED
         if 200 <= answer.status < 300:
             try:
                 content = _decoded(answer)

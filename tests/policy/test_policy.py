@@ -468,6 +468,7 @@ def test_a_hook_that_raises_changes_nothing(
 
 CAUSES: dict[str, Event] = {
     "NO_CONNECTION": NO_CONNECTION,
+    "FOREIGN": Break(ZeroDivisionError, sent=False),
     "NONCE": Reply(409),
     "RATE": BUSY,
     "REFUSAL": Reply(404),
@@ -478,6 +479,18 @@ CAUSES: dict[str, Event] = {
     "GARBLED": GARBLED,
     "CANCELLED": Break(asyncio.CancelledError, sent=True),
 }
+
+
+@pytest.mark.parametrize(("sent", "kind"), [(False, NotSentError), (True, OutcomeUnknownError)])
+def test_what_a_signal_handler_raises_ends_the_call(
+    new_player: NewPlayer, sent: bool, kind: type[BitoProError]
+) -> None:
+    player = new_player()
+    error = failing(player, a_read(), [Break(ZeroDivisionError, sent=sent), GOOD])
+    assert (type(error), len(player.seen)) == (kind, 1)
+    assert "ZeroDivisionError" in str(error)
+
+
 # For two of them no attempt is made, so none is observed; the third is not about a cancel.
 ELSEWHERE = {"ARGUMENT", "LIMIT", "REPEATED"}
 OF_OUTCOME = {

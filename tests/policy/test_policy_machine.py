@@ -44,7 +44,7 @@ from tests.policy.scripted import (
 
 SECONDS = st.sampled_from([0.001, 0.03, 0.4, 4.9, 7.0])
 UNSENT_ERRORS: list[type[Exception]] = [NotConnectedError]
-SENT_ERRORS: list[type[Exception]] = [BrokenError, SilenceError, OSError, KeyError]
+SENT_ERRORS: list[type[Exception]] = [BrokenError, SilenceError]
 
 
 def _breaks(kinds: list[type[Exception]], *, sent: bool) -> st.SearchStrategy[Event]:

@@ -392,13 +392,17 @@ class Waiting:
         for token in range(count):
             self.queue.join(token, Waiter(self.now + 10, token, ThreadSignal()))
 
+    def seconds(self, token: int) -> float:
+        """Return how long one of them waits before it looks again."""
+        return self.queue.seconds_until_first(token, self.queue._waiting[token])
+
+    def leave(self, token: int) -> None:
+        """Let one of them leave."""
+        self.queue.leave(token, self.queue._waiting[token])
+
     def first(self) -> list[int]:
         """Return who may go on, as all of them look."""
-        return [
-            token
-            for token in list(self.queue._waiting)
-            if not self.queue.seconds_until_first(token)
-        ]
+        return [token for token in list(self.queue._waiting) if not self.seconds(token)]
 
 
 def test_one_after_the_other_goes_on_in_the_order_they_came() -> None:
@@ -407,23 +411,23 @@ def test_one_after_the_other_goes_on_in_the_order_they_came() -> None:
     while len(here.queue):
         (token,) = here.first()
         order.append(token)
-        here.queue.leave(token)
+        here.leave(token)
     assert order == [0, 1, 2, 3]
 
 
 def test_who_gives_up_while_it_waits_holds_nobody_back() -> None:
     here = Waiting(5)
     for token in (0, 2, 4):
-        here.queue.leave(token)
+        here.leave(token)
     assert here.first() == [1]
-    here.queue.leave(1)
+    here.leave(1)
     assert here.first() == [3]
 
 
 def test_who_is_first_and_does_nothing_holds_the_others_back_for_its_lease_only() -> None:
     here = Waiting(3)
     assert here.first() == [0]
-    assert here.queue.seconds_until_first(1) == LEASE_SECONDS
+    assert here.seconds(1) == LEASE_SECONDS
     here.now += LEASE_SECONDS
     assert here.first() == [0, 1]
 
@@ -432,13 +436,13 @@ def test_who_is_past_its_deadline_is_gone() -> None:
     here = Waiting(2)
     here.queue._waiting[0].deadline = here.now + 1
     here.now += 1.1
-    assert here.queue.seconds_until_first(1) == 0
+    assert here.seconds(1) == 0
     assert len(here.queue) == 1
 
 
 def test_the_first_ones_are_woken_when_somebody_leaves() -> None:
     here = Waiting(3)
-    here.queue.leave(0)
+    here.leave(0)
     signals = [waiter.signal for waiter in here.queue._waiting.values()]
     for signal in signals:
         assert isinstance(signal, ThreadSignal)

@@ -36,7 +36,6 @@ from tests.throttle.panic import (
     Way,
     arrived,
     at_once,
-    bound,
     cancel,
     client_of,
     confirm,
@@ -236,7 +235,6 @@ def test_150_cancels_at_once_are_all_confirmed(sandbox: Sandbox) -> None:
     ids, client = orders(sandbox, 150), client_of(sandbox)
     run = Run("tasks", [client], [confirm(client, order) for order in ids])
     assert kinds(run.results(within=60)) == {"cancelled": 150}
-    assert run.seconds <= 1.15 * bound(150, 100)
     assert states(sandbox, ids) == {OrderStatus.CANCELLED}
     assert deletes_per_order(sandbox, ids) == {1}
 
@@ -254,7 +252,6 @@ def test_threads_and_tasks_side_by_side_are_all_confirmed(sandbox: Sandbox) -> N
     results = [result for run in runs for result in run.results()]
     clients[0].close()
     assert kinds(results) == {"cancelled": 24}
-    assert max(run.seconds for run in runs) <= 1.15 * bound(24, 300) + 1
     assert states(sandbox, ids) == {OrderStatus.CANCELLED}
     assert deletes_per_order(sandbox, ids) == {1}
 

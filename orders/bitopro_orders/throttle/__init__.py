@@ -178,6 +178,11 @@ class Throttle:
         self._store.do(job)
         return job
 
+    def hurry(self) -> None:
+        """Let no store hold up the jobs for longer than it may; ask it now and then."""
+        if isinstance(self._store, SharedStore):
+            self._store.overtake()
+
     def leave(self, part: Part, question: Question, given: Pass | None, fate: Fate) -> None:
         """End what `enter` began, and let the next one ask; it never waits."""
         change = partial(
@@ -255,21 +260,21 @@ def _shared_store(origin: str, where: Secret) -> SharedStore:
         def clock() -> int:
             return int(machine.monotonic() * SECOND)
 
-        backend: Backend
+        open_backend: Callable[[], Backend]
         try:
             if where.reveal().startswith(REDIS_SCHEMES):
                 from .redis import RedisStore
 
-                backend = RedisStore(where, f"bitopro:throttle:{name}")
+                open_backend = partial(RedisStore, where, f"bitopro:throttle:{name}")
             else:
                 from .folder import FolderStore
 
                 file = Path(where.reveal()) / f"{name}.throttle"
-                backend = FolderStore(file, clock, machine.sleep)
+                open_backend = partial(FolderStore, file, clock, machine.sleep)
         except ModuleNotFoundError as error:
             needs = {"redis": "the extra: bitopro-orders[redis]", "fcntl": "a system with POSIX"}
             raise StoreError(f"it needs {needs.get(error.name or '', error.name)}") from None
-        found = _shared_stores.setdefault((origin, where), SharedStore(backend, clock))
+        found = _shared_stores.setdefault((origin, where), SharedStore(open_backend, clock))
     return found
 
 

@@ -48,7 +48,7 @@ class FolderStore:
         self._stamps: dict[str, int] = {}
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # It is never closed: closing any descriptor of a file gives up the process's locks.
+            # It is not closed: closing any descriptor of a file gives up the process's locks.
             self._file = self._opened(file)
             # What an earlier start of the machine has left there is of another clock.
             self._boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
@@ -91,17 +91,12 @@ class FolderStore:
                     raise StoreError("another process holds the file") from None
                 self._sleep(TRY_SECONDS)
             else:
-                if self._is_still_there():
+                if _is_still_there(self._path, self._file):
                     return
                 # The folder was deleted: what was in it is nobody's any more, nor is the lock.
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file, self._stamps = self._opened(self._path), {}
-
-    def _is_still_there(self) -> bool:
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._file))
-        except FileNotFoundError:
-            return False
+                deleted, self._file = self._file, self._opened(self._path)
+                os.close(deleted)
 
     def _read(self) -> tuple[int, Everything]:
         which = (os.pread(self._file, 1, 0) or b"\0")[0] & 1
@@ -124,9 +119,21 @@ class FolderStore:
         os.pwrite(self._file, bytes([which]), 0)
 
     def _stamps_file(self, name: str) -> int:
-        if name not in self._stamps:
-            self._stamps[name] = self._opened(self._path.with_name(f"{self._path.stem}-{name}"))
+        path = self._path.with_name(f"{self._path.stem}-{name}")
+        known = self._stamps.get(name)
+        if known is not None and _is_still_there(path, known):
+            return known
+        self._stamps[name] = self._opened(path)
+        if known is not None:
+            os.close(known)
         return self._stamps[name]
 
     def _read_stamps(self, name: str, capacity: int) -> bytes:
         return os.pread(self._stamps_file(name), capacity * 8, 0).ljust(capacity * 8, b"\0")
+
+
+def _is_still_there(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False

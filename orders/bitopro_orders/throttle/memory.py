@@ -10,7 +10,7 @@ from .rules import Counter, Flight, Lane, State, Waiting
 R = TypeVar("R")
 
 #: A store of another format is not understood, and counts as one that does not answer.
-FORMAT = 1
+FORMAT = 2
 
 
 class Part(NamedTuple):
@@ -57,14 +57,14 @@ class Everything(NamedTuple):
         )
 
     def without_lost(self, names: Iterable[str]) -> "Everything":
-        """Return it without those counters whose stamps were lost; then it is a new beginning."""
-        lost = [
-            n for n in names if (c := self.counters.get(n)) and c.total and c.ago(1) != c.newest
-        ]
-        if not lost:
-            return self
-        counters = {name: each for name, each in self.counters.items() if name not in lost}
-        return self._replace(counters=counters, epoch=f"{self.epoch}+")
+        """Return it without counters if stamps of one were lost; then it is a new beginning.
+
+        Whoever shares them puts back what left from there: into all, so that none has it twice.
+        """
+        counters = (self.counters.get(name) for name in names)
+        if any(each and each.total and each.ago(1) != each.newest for each in counters):
+            return self._replace(counters={}, epoch=f"{self.epoch}+")
+        return self
 
     def encoded(self) -> str:
         """Return all but the counters' stamps as JSON, as the other stores keep it."""

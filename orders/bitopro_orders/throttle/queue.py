@@ -29,6 +29,7 @@ class Waiter:
         due: When it must have done its next step; None while nobody waits for it to.
         home: Its loop or its thread: where one is late, all of them are.
         is_opening: Whether it opens a connection.
+        has_left: Whether it waits no longer.
     """
 
     deadline: float
@@ -36,6 +37,7 @@ class Waiter:
     signal: Signal | None = None
     due: float | None = None
     is_opening: bool = False
+    has_left: bool = False
 
     def wake(self) -> None:
         """Let it look again."""
@@ -61,8 +63,9 @@ class Queue:
         """Wait behind all others."""
         self._waiting[token] = waiter
 
-    def leave(self, token: int) -> None:
+    def leave(self, token: int, waiter: Waiter) -> None:
         """Wait no longer, and let the next ones look."""
+        waiter.has_left = True
         if self._waiting.pop(token, None) is not None:
             self.wake()
 
@@ -74,41 +77,53 @@ class Queue:
                 waiter.due = self._now() + LEASE_SECONDS
             waiter.wake()
 
-    def seconds_until_first(self, token: int, in_flight: int = 1) -> float:
+    def seconds_until_first(self, token: int, waiter: Waiter, in_flight: int = 1) -> float:
         """Return 0 for who is first, or how long to wait at most before looking again.
 
-        As many as may be under way at once may open connections at once.
+        As many as may be under way at once may open connections at once. Whoever is late goes
+        behind the others, with all who wait in the same loop or thread.
         """
+        # Also if somebody was cut off while putting it behind the others.
+        self._waiting.setdefault(token, waiter)
         now, ahead, opening = self._now(), 0, 1
-        first = list(islice(self._waiting.items(), in_flight + MOST_AHEAD))
-        late = {
-            waiter.home
-            for _, waiter in first
-            if waiter.due is not None and waiter.due <= now and not waiter.is_opening
-        }
-        late.discard(self._home_of(token))
+        while late := self._late(first := self._first(in_flight), now) - {waiter.home}:
+            self._put_behind([(name, each) for name, each in first if each.home in late])
         homes: set[object] = set()
-        for each, waiter in list(self._waiting.items()) if late else first:
-            if each == token:
+        for name, each in first:
+            if each is waiter:
                 return len(homes) * LEASE_SECONDS
-            if waiter.deadline < now:
-                self._waiting.pop(each, None)
-            elif waiter.home in late:
-                pass
-            elif waiter.is_opening and opening < in_flight:
+            if each.deadline < now:
+                self._waiting.pop(name, None)
+            elif each.is_opening and opening < in_flight:
                 opening += 1
-            elif waiter.due is None or waiter.due > now:
-                if waiter.due is None and not ahead:
+            elif each.due is None or each.due > now:
+                if each.due is None and not ahead:
                     # Nobody told it that it is first: whoever left last was cut off.
-                    waiter.due = now + LEASE_SECONDS
-                    waiter.wake()
+                    each.due = now + LEASE_SECONDS
+                    each.wake()
                 ahead += 1
-                homes.add(waiter.home)
+                homes.add(each.home)
         return FAR_BEHIND_SECONDS if ahead else 0.0
 
-    def _home_of(self, token: int) -> object:
-        waiter = self._waiting.get(token)
-        return None if waiter is None else waiter.home
+    def _first(self, in_flight: int) -> list[tuple[int, Waiter]]:
+        return list(islice(self._waiting.items(), in_flight + MOST_AHEAD))
+
+    @staticmethod
+    def _late(waiting: list[tuple[int, Waiter]], now: float) -> set[object]:
+        """Return the loops and threads in which somebody is late."""
+        return {
+            each.home
+            for _, each in waiting
+            if each.due is not None and each.due <= now and not each.is_opening
+        }
+
+    def _put_behind(self, waiting: list[tuple[int, Waiter]]) -> None:
+        for token, waiter in waiting:
+            waiter.due = None
+            self._waiting.pop(token, None)
+            self._waiting[token] = waiter
+            if waiter.has_left:
+                self._waiting.pop(token, None)
 
     def opening(self) -> int:
         """Return how many open a connection."""

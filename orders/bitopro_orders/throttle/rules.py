@@ -27,6 +27,8 @@ MOST_REMEMBERED = 256
 MEMBERSHIP = 60 * SECOND
 #: A clock that was corrected by a `Date` may still be so far off.
 CLOCK_ERROR_MS = 1000
+#: So far ahead of the one before, a nonce may come from another clock.
+JUMP_MS = 10_000
 #: Members without a store leave each in a millisecond of its own, of so many.
 SLOTS = 64
 SLOT_TOLERANCE_MS = 8
@@ -90,6 +92,13 @@ class Counter(NamedTuple):
         last = newest[-1] if newest else 0
         return self._replace(total=len(newest), stamps=ring, newest=last)
 
+    def with_these(self, stamps: list[int], now: int) -> "Counter":
+        """Return it with these stamps too, and without those that do not count any more."""
+        since = now - self.period - LONGEST_SLACK if self.period else 0
+        counted = [at for at in self.all() if since < at <= now + READING_ERROR]
+        together = sorted([*counted, *stamps])
+        return self.kept(together, max(self.capacity, len(together)))
+
     def written_since(self, old: "Counter") -> tuple[int, bytes] | None:
         """Return which bytes of the ring changed, and where they begin; None if none did."""
         if self.stamps is old.stamps:
@@ -141,6 +150,7 @@ class Lane(NamedTuple):
         last: The largest nonce that counts; the next one is larger.
         accepted: The largest one that the exchange is known to have used.
         highest: The largest one that was ever given out.
+        before_jump: The largest one before the last that was far ahead of it.
         careful_until: Until then nothing overlaps.
         overtaken: How many changes of the book went before the reading that waits.
         flights: The requests under way.
@@ -150,6 +160,7 @@ class Lane(NamedTuple):
     last: int = 0
     accepted: int = 0
     highest: int = 0
+    before_jump: int = 0
     careful_until: int = 0
     overtaken: int = 0
     flights: tuple[Flight, ...] = ()
@@ -323,11 +334,16 @@ def leave(
             accepted = max(accepted, given.nonce)
             last = max(last, accepted)
         elif fate is Fate.CLOCK and accepted < wall_ms + CLOCK_ERROR_MS:
-            # Had one been accepted that is ahead, those after it would be given out again.
             last = accepted
+        elif fate is Fate.CLOCK and lane.before_jump >= accepted:
+            # One was accepted that is ahead. Those after it must not be given out again.
+            last = lane.before_jump
         elif fate is Fate.COLLISION:
             careful_until = now + CAREFUL
-    lane = Lane(last, accepted, lane.highest, careful_until, lane.overtaken, flights, waiting)
+    lane = Lane(
+        last, accepted, lane.highest, lane.before_jump, careful_until, lane.overtaken,
+        flights, waiting,
+    )  # fmt: skip
     return State(counters, lane, state.members), None
 
 
@@ -338,12 +354,10 @@ def cool_down(state: State, now: int, *, microseconds: int) -> tuple[State, None
     return state._replace(counters=tuple(counters)), None
 
 
-def put_back(state: State, stamps: Iterable[list[int]], nonce: int) -> State:
+def put_back(state: State, now: int, stamps: Iterable[list[int]], nonce: int) -> State:
     """Count what left while the store was away, or before it forgot; stamps by counter."""
     counters = tuple(
-        counter.kept(sorted([*counter.all(), *own]), max(counter.capacity, len(own)))
-        if own
-        else counter
+        counter.with_these(own, now) if own else counter
         for counter, own in zip(state.counters, stamps, strict=True)
     )
     lane = state.lane
@@ -472,6 +486,7 @@ def _left(state: State, lane: Lane, question: Question, now: int) -> tuple[State
         nonce or lane.last,
         lane.accepted,
         max(nonce, lane.highest),
+        lane.last if nonce > lane.last + JUMP_MS else lane.before_jump,
         lane.careful_until,
         lane.overtaken + 1 if overtakes else 0,
         (*lane.flights, Flight(question.token, nonce, now)),

@@ -5,6 +5,7 @@ one thread of this package asks, and no task, no Ctrl-C and no loop's executor i
 the store fails, this process goes on with what it saw last, within its share of the limit.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -28,6 +29,10 @@ logger = logging.getLogger("bitopro_orders")
 PAUSE_SECONDS = 2.0
 #: After so many collisions in a row a slot is drawn anew.
 MOST_COLLISIONS = 3
+#: How long the store may take for one job, before the others are done without it.
+PATIENCE_SECONDS = 1.0
+#: The store's clock was set if it moved against this machine's by more, in microseconds.
+CLOCK_WAS_SET = SECOND
 #: How often a member says that it is here.
 HERE = SECOND
 #: So much of what left from here is known, should the store forget it.
@@ -127,21 +132,55 @@ class _Own:
                 stamps.get(name, {}).pop(token, None)
 
 
+@define(eq=False)
+class _Worker:
+    """The thread that does the jobs, of which there is one at a time.
+
+    Attributes:
+        jobs: What is to be done.
+        baton: Held by the thread.
+        job: What it does now.
+        since: When it began with that, by this machine's clock, in microseconds.
+        before: The one that it goes on for, which the store holds up.
+    """
+
+    jobs: "queue.SimpleQueue[Job]" = field(factory=queue.SimpleQueue)
+    baton: threading.Lock = field(factory=threading.Lock)
+    job: Job | None = None
+    since: int = 0
+    before: "_Worker | None" = None
+
+
+def _move(source: _Worker, target: _Worker) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            target.jobs.put(source.jobs.get_nowait())
+
+
 class SharedStore:
     """A backend, the thread that asks it, and what stands in for it.
 
     Args:
-        backend: Where the state is.
+        open_backend: Opens where the state is.
         clock: Returns this machine's microseconds since any fixed moment.
+
+    Raises:
+        StoreError: If it cannot be used.
     """
 
-    def __init__(self, backend: Backend, clock: Callable[[], int]) -> None:
-        self._backend = backend
+    def __init__(self, open_backend: Callable[[], Backend], clock: Callable[[], int]) -> None:
+        self._open_backend = open_backend
         self._clock = clock
-        self.renew()
+        self._backend: Backend | None = open_backend()
+        self._begin()
 
     def renew(self) -> None:
-        """Begin as a member of its own: in a new process, and in a forked child."""
+        """Begin as a member of its own in a forked child."""
+        # The parent's was perhaps in use, and its locks are held for ever.
+        self._backend = None
+        self._begin()
+
+    def _begin(self) -> None:
         self._member = uuid.uuid4().hex[:12]
         # Those of one machine differ by their process, also if they never saw the store.
         self._wanted_slot = (os.getpid() + uuid.getnode()) % SLOTS
@@ -150,44 +189,79 @@ class SharedStore:
         self._epoch: str | None = None
         self._own = _Own()
         self._paused_until: int | None = None
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._baton = threading.Lock()
+        self._worker = _Worker()
+        self._lock = threading.Lock()
 
     def do(self, job: Job) -> None:
         """Have it done; the job's signal tells when."""
-        self._jobs.put(job)
-        if not self._baton.locked():
-            threading.Thread(
-                target=self._serve,
-                args=(self._jobs, self._baton),
-                name="bitopro throttle",
-                daemon=True,
-            ).start()
+        worker = self._worker
+        worker.jobs.put(job)
+        if self._worker is not worker:
+            _move(worker, self._worker)
+        self._start(self._worker)
 
-    def _serve(self, jobs: "queue.SimpleQueue[Job]", baton: threading.Lock) -> None:
-        # Of several threads that were started at once, one serves; no signal comes here.
-        if not baton.acquire(blocking=False):
+    def overtake(self) -> None:
+        """Go on without the store if it has not answered for too long."""
+        worker = self._worker
+        if worker.job is not None and self._clock() > worker.since + PATIENCE_SECONDS * SECOND:
+            successor = _Worker(before=worker)
+            with self._lock:
+                if self._worker is worker:
+                    self._worker = successor
+            self._start(self._worker)
+
+    def _start(self, worker: _Worker) -> None:
+        if worker.baton.locked():
             return
-        while True:
-            job = jobs.get()
-            try:
-                job.result = self._run(job)
-            except Exception as error:
-                logger.exception("the throttle failed")
-                job.result = StoreError(f"the throttle failed ({type(error).__name__})")
-            job.is_done = True
-            if job.signal is not None:
-                job.signal.set()
+        thread = threading.Thread(
+            target=self._serve, args=(worker,), name="bitopro throttle", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            # There can be no more threads, or the interpreter is ending.
+            self._pause("no thread can be started")
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._finish(worker.jobs.get_nowait(), worker)
 
-    def _run(self, job: Job) -> Pass | Wait | StoreError | None:
+    def _serve(self, worker: _Worker) -> None:
+        # Of several threads that were started at once, one serves; no signal comes here.
+        if not worker.baton.acquire(blocking=False):
+            return
+        if worker.before is not None:
+            self._pause("it did not answer in time")
+            if (job := worker.before.job) is not None:
+                worker.jobs.put(job)
+            _move(worker.before, worker)
+            worker.before = None
+        while self._worker is worker:
+            job = worker.jobs.get()
+            worker.since, worker.job = self._clock(), job
+            self._finish(job, worker)
+            worker.job = None
+
+    def _finish(self, job: Job, worker: _Worker) -> None:
+        try:
+            result = self._run(job, worker)
+        except Exception as error:
+            logger.exception("the throttle failed")
+            result = StoreError(f"the throttle failed ({type(error).__name__})")
+        if self._worker is not worker:
+            return  # the one that goes on for it has done it
+        job.result, job.is_done = result, True
+        if job.signal is not None:
+            job.signal.set()
+
+    def _run(self, job: Job, worker: _Worker) -> Pass | Wait | StoreError | None:
         if self._paused_until is None or self._clock() >= self._paused_until:
             try:
-                result = self._ask(job)
+                result = self._ask(job, worker)
             except Exception as error:  # noqa: BLE001 - whatever ails the store
-                reason = str(error) if isinstance(error, StoreError) else type(error).__name__
-                if self._paused_until is None:
-                    logger.warning("shared store failed, limit is local: %s", reason)
-                self._paused_until = self._clock() + round(PAUSE_SECONDS * SECOND)
+                if self._worker is worker:
+                    self._pause(
+                        str(error) if isinstance(error, StoreError) else type(error).__name__
+                    )
             else:
                 if self._paused_until is not None:
                     logger.info("the shared store answers again")
@@ -197,30 +271,40 @@ class SharedStore:
             return StoreError("the shared store failed")
         return self._stand_in(job)
 
-    def _ask(self, job: Job) -> Pass | Wait | None:
+    def _pause(self, reason: str) -> None:
+        if self._paused_until is None:
+            logger.warning("shared store failed, limit is local: %s", reason)
+        self._paused_until = self._clock() + round(PAUSE_SECONDS * SECOND)
+
+    def _ask(self, job: Job, worker: _Worker) -> Pass | Wait | None:
         own, part = self._own, job.part
+        missing: dict[str, dict[int, int]] = {}
 
         def change(state: State, now: int, epoch: str) -> tuple[State, Pass | Wait | None]:
-            if self._epoch not in {None, epoch}:
+            shift = now - self._clock()
+            if self._epoch is not None and (
+                self._epoch != epoch or abs(shift - self._shift) > CLOCK_WAS_SET
+            ):
                 # It forgot. What this process knows of its own requests goes back in.
                 own.unrecorded = {name: dict(stamps) for name, stamps in own.left_at.items()}
             self._epoch = epoch
             slot, seen = state.members.get(self._member, (self._wanted_slot, now - HERE))
             if not 0 <= now - seen < HERE:
                 state = joined(state, self._member, slot, now)
-            shift = now - self._clock()
-            missing = [
-                [at + shift for at in own.unrecorded.get(name, {}).values()]
-                for name in part.counters
-            ]
+            missing.update({name: dict(own.unrecorded.get(name, {})) for name in part.counters})
+            stamps = [[at + shift for at in each.values()] for each in missing.values()]
             nonce = own.nonces.get(part.lane, 0)
-            if any(missing) or state.lane.highest < nonce:
-                state = put_back(state, missing, nonce)
+            if any(stamps) or state.lane.highest < nonce:
+                state = put_back(state, now, stamps, nonce)
             return job.change(state, now, members=1, slot=None)
 
-        result, state, now = self._backend.transact(part, change, job.wall_ms)
-        for name in part.counters:
-            own.unrecorded.pop(name, None)
+        backend = self._backend = self._backend or self._open_backend()
+        result, state, now = backend.transact(part, change, job.wall_ms)
+        for name, stamps in missing.items():
+            for token in stamps:
+                own.unrecorded.get(name, {}).pop(token, None)
+        if self._worker is not worker:
+            raise StoreError("it answered too late")
         self._shift = now - self._clock()
         self._local.everything = self._local.everything.with_part(part, state)
         if isinstance(result, Pass):

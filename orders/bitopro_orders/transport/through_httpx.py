@@ -26,6 +26,8 @@ from . import (
     TransportError,
 )
 
+#: How long a transport may take to close an answer.
+CLOSE_SECONDS = 0.5
 #: Before any of these is raised, no byte of the request has left this machine.
 NEVER_SENT = (
     httpx.ConnectError,
@@ -83,11 +85,12 @@ class _Flight:
         self._attempt = attempt
         # Whoever takes it, in one step, decides whether the request leaves.
         self._chance = [attempt]
-        self._is_told = self.is_over = False
+        self._is_told = self.is_over = self.has_begun = False
 
     def note(self, event: str, _: object) -> None:
         """Take note of a step of httpcore."""
         if event.endswith("send_request_headers.started"):
+            self.has_begun = True
             if self._taken():
                 if not self._attempt.has_left:
                     self._attempt.leave()
@@ -115,10 +118,11 @@ class _Flight:
         return True
 
 
-def _failure(error: Exception, attempt: Attempt) -> TransportError:
+def _failure(error: Exception, attempt: Attempt, flight: _Flight) -> TransportError:
     """Return the failure without the texts of the transport, which may quote the request."""
     name = type(error).__name__
-    if isinstance(error, NEVER_SENT) and attempt.has_left:
+    # One that retries by itself may fail to connect after a request of its own has left.
+    if isinstance(error, NEVER_SENT) and attempt.has_left and not flight.has_begun:
         attempt.take_back()
     if not attempt.has_left:
         return NotConnectedError(name)
@@ -164,14 +168,21 @@ class ThreadsThroughHttpx(_ThroughHttpx):
             done.set()
 
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(run,), name="bitopro httpx", daemon=True).start()
+        thread = threading.Thread(
+            target=context.run, args=(run,), name="bitopro httpx", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            attempt.take_back()
+            raise NotConnectedError("no thread can be started") from None
         try:
             done.wait(attempt.deadline - attempt.monotonic())
         finally:
             flight.give_up()
         result = came[0] if came else TimeoutError()
         if isinstance(result, Exception):
-            result = _failure(result, attempt)
+            result = _failure(result, attempt, flight)
         if isinstance(result, BaseException):
             raise result.with_traceback(None)
         return result
@@ -199,6 +210,7 @@ class TasksThroughHttpx(_ThroughHttpx):
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def connect(self, origin: Origin, attempt: Attempt) -> Origin:  # noqa: ARG002 - its own
         """Return what stands for a connection."""
@@ -221,8 +233,20 @@ class TasksThroughHttpx(_ThroughHttpx):
                             _too_long()
                         parts.append(part)
                 finally:
-                    await response.aclose()
+                    await self._closed(response)
             return self._answer(response, parts)
         except Exception as error:  # noqa: BLE001 - any transport's own
-            failure = _failure(error, attempt)
+            failure = _failure(error, attempt, flight)
         raise failure
+
+    async def _closed(self, response: httpx.Response) -> None:
+        """Close a response, for as long as the deadline lets it: then it ends by itself."""
+        closing = asyncio.ensure_future(response.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._is_closed)
+        await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+
+    def _is_closed(self, closing: "asyncio.Task[None]") -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled():
+            closing.exception()
