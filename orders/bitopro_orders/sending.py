@@ -21,7 +21,7 @@ from bitopro_client.errors import InvalidArgument, UnreadableAnswer
 from bitopro_client.types import Call, Operation, Response
 
 from . import failures
-from .answers import date_ms, error_of
+from .answers import date_ms, error_of, retry_after_seconds
 from .errors import (
     BitoProError,
     InvalidArgumentError,
@@ -229,10 +229,6 @@ class Sender:
                 continue
             progress.tries += 1
             pause = self._pause(progress, failure, refusal)
-            if isinstance(refusal, RateLimitedError) and self.policy.limit_share is not None:
-                seconds = max(refusal.retry_after or 0.0, pause or self.policy.backoff_seconds)
-                question = self._question(call.operation)
-                self.throttle.cool_down(self.key.part(question.windows), question, seconds)
             if pause is None or self.timing.monotonic() + pause >= progress.deadline:
                 if isinstance(refusal, NotSentError) and progress.last_answer is not None:
                     raise progress.last_answer
@@ -341,6 +337,11 @@ class Sender:
             answer = error
         attempt.tally.is_under_way = False
         fate = self._fate(progress, question, given, answer, attempt)
+        if isinstance(answer, Answer) and answer.status == 429 and share is not None:
+            # Before its turn ends: then the next one leaves.
+            told = retry_after_seconds(answer.headers, self.timing.now_ms())
+            seconds = max(told or 0.0, self.policy.backoff_seconds)
+            self.throttle.cool_down(part, question, seconds)
         self.throttle.leave(part, question, given, fate)
         if isinstance(answer, Answer):
             return answer
@@ -582,8 +583,11 @@ class Sender:
             self.policy.longest_backoff_seconds,
             self.policy.backoff_seconds * 2 ** (progress.tries - 1),
         )
-        told = error.retry_after if isinstance(error, RateLimitedError) else None
-        return max(told or 0.0, self.timing.random() * longest)
+        backoff = self.timing.random() * longest
+        if isinstance(error, RateLimitedError):
+            # Nothing of the same limit leaves before, see `_attempt`.
+            return max(backoff, error.retry_after or 0.0, self.policy.backoff_seconds)
+        return backoff
 
     def _record(
         self,

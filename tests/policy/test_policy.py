@@ -166,9 +166,9 @@ def test_retry_after_is_never_shortened(
 
 
 def test_without_retry_after_a_429_is_tried_again_after_a_backoff(new_player: NewPlayer) -> None:
-    player = new_player(world=World(dice=[0.5]))
+    player = new_player(world=World(dice=[0.75]))
     player.play(a_cancel(), [BUSY, BUSY, GOOD])
-    assert player.world.slept == pytest.approx([0.05, 0.1], abs=0.002)
+    assert player.world.slept == pytest.approx([0.1, 0.15], abs=0.002)
 
 
 def test_a_wait_past_the_deadline_is_not_waited_for_and_holds_back_all_who_share_the_limit(

@@ -245,6 +245,9 @@ class Policy(RuleBasedStateMachine):
             policy.longest_backoff_seconds, policy.backoff_seconds * 2 ** (tries - 1)
         )
         pause = max(backoff, told_to_wait(seen[-1].event))
+        if kinds[-1] == "rate":
+            # All who share the limit wait so long, this call too.
+            pause = max(pause, policy.backoff_seconds)
         # A retry that the deadline forbids may have been paid for.
         exhausted = self.retries + self.given_up + 1 > policy.retry_reserve
         self.given_up += 1

@@ -9,12 +9,18 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from bitopro_orders import BitoProError, NotFoundError, OutcomeUnknownError, SendingPolicy
+from bitopro_orders import (
+    BitoProError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    SendingPolicy,
+)
 from bitopro_orders.transport import Attempt, Origin, SilenceError
 from bitopro_orders.transport.tasks import Tasks
 from bitopro_orders.transport.threads import Threads
 from tests.policy.scripted import CANCELLED, ORDER_ID
-from tests.policy.servers import Peer, Server, answer, serving
+from tests.policy.servers import Peer, Server, always, answer, serving
 from tests.transport.conftest import Serving
 from tests.transport.ways import Caller
 
@@ -264,3 +270,13 @@ def test_a_server_that_drips_is_given_up_at_the_deadline_at_every_stage(
         assert time.monotonic() - started < 2.5
         assert {(type(error), error.attempts) for error in errors} == {(OutcomeUnknownError, 1)}
         assert len(server.requests) == server.opened == len(stages)
+
+
+def test_two_equal_waits_that_a_refusal_asks_for_are_one(caller: Caller) -> None:
+    refusal = answer(b"{}", "429 Too Many Requests", "Retry-After: 2\r\n" * 2)
+    with serving(always(refusal)) as server:
+        client = caller.connect(server.base_url, policy=SendingPolicy(attempts=1))
+        error = caller.fails(client)
+        assert len(server.requests) == 1
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after == 2

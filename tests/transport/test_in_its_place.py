@@ -5,7 +5,7 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +228,86 @@ def test_an_answer_of_a_mock_is_recorded_like_any_other() -> None:
     client = connect(CREDENTIALS, base_url=NOWHERE, transport=transport, on_attempt=records.append)
     both(client)
     assert [(each.status, each.outcome) for each in records] == [(200, "accepted")] * 2
+
+
+def reads_and_ends(peer: Peer, _: int) -> None:
+    peer.read()
+
+
+def elsewhere(request: httpx.Request) -> httpx.Request:
+    """Return the request, for where nobody listens."""
+    return httpx.Request(
+        request.method, NOWHERE, headers=request.headers, extensions=request.extensions
+    )
+
+
+class Retrying(httpx.HTTPTransport):
+    """Sends what had no answer again, and then nobody listens any more."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return super().handle_request(request)
+        except httpx.RemoteProtocolError:
+            return super().handle_request(elsewhere(request))
+
+
+class RetryingTasks(httpx.AsyncHTTPTransport):
+    """The same for tasks."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except httpx.RemoteProtocolError:
+            return await super().handle_async_request(elsewhere(request))
+
+
+@pytest.mark.parametrize("way", ["threads", "tasks"])
+def test_what_a_retrying_transport_has_sent_stays_sent_when_it_cannot_connect_again(
+    way: str,
+) -> None:
+    policy = SendingPolicy(attempts=1)
+
+    async def main(base_url: str) -> None:
+        async with RetryingTasks() as transport:
+            client = connect(CREDENTIALS, base_url=base_url, transport=transport, policy=policy)
+            await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
+
+    with serving(reads_and_ends) as server:
+        with pytest.raises(OutcomeUnknownError, match="ConnectError") as caught:
+            if way == "tasks":
+                asyncio.run(main(server.base_url))
+            else:
+                with Retrying() as transport:
+                    client = connect(
+                        CREDENTIALS, base_url=server.base_url, transport=transport, policy=policy
+                    )
+                    cancel_order.sync(PAIR, ORDER_ID, client=client)
+        assert (len(server.requests), caught.value.attempts) == (1, 1)
+
+
+async def test_a_transport_that_closes_slowly_does_not_outlast_the_deadline() -> None:
+    let_it_close, closed = asyncio.Event(), asyncio.Event()
+
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        async def aclose(self) -> None:
+            async with asyncio.timeout(5):
+                await let_it_close.wait()
+            closed.set()
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=Endless())
+
+    policy = SendingPolicy(deadline_seconds=0.3)
+    client = connect(CREDENTIALS, base_url=NOWHERE, transport=Slow(), policy=policy)
+    started = time.monotonic()
+    with pytest.raises(OutcomeUnknownError):
+        await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
+    assert time.monotonic() - started < 0.3 + 1
+    let_it_close.set()
+    async with asyncio.timeout(5):
+        await closed.wait()

@@ -1,5 +1,6 @@
 """The connections that are kept between requests, the last used on top."""
 
+import contextlib
 import os
 import select
 import socket
@@ -60,15 +61,13 @@ class Idle(Generic[C]):
         connection.idle_since = now
         stack.append(connection)
         # Those at the bottom are never taken while those above suffice: one look at the oldest.
-        oldest = stack[0]
-        if oldest is not connection and (
-            now - oldest.idle_since >= IDLE_SECONDS or not oldest.is_open()
-        ):
-            try:
+        with contextlib.suppress(IndexError, ValueError):  # taken just now
+            oldest = stack[0]
+            if oldest is not connection and (
+                now - oldest.idle_since >= IDLE_SECONDS or not oldest.is_open()
+            ):
                 stack.remove(oldest)
-            except ValueError:  # taken just now
-                return
-            oldest.close()
+                oldest.close()
 
     def close(self) -> None:
         """Close them all."""
