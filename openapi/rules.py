@@ -35,6 +35,11 @@ Node = Mapping[str, Any]
 def violations(document: Node) -> Iterator[str]:
     """Say, a line each, what in the document breaks OpenAPI 3.1 or a rule of this house."""
     yield from (f"openapi: {e.message}" for e in OpenAPIV31SpecValidator(document).iter_errors())
+    yield from house_violations(document)
+
+
+def house_violations(document: Node) -> Iterator[str]:
+    """Say, a line each, what in the document breaks a rule of this house."""
     required = document.get("security", [])
     if len(required) != 1 or set(required[0]) != SECURITY:
         yield f"security: the root must require {', '.join(sorted(SECURITY))} together"
