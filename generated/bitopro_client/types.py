@@ -246,7 +246,7 @@ def json_text(value: Any) -> str:
     """Return a body as compact JSON text; empty if it is none, which the check then says."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:
         return ""
 
 
@@ -302,7 +302,7 @@ def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any
         different = "different " if schema.get("uniqueItems") else ""
         rule = f"a list of at least {least} {different}items"
         rule += "" if most is None else f" and at most {most}"
-        fits = isinstance(value, list) and least <= len(value)
+        fits = type(value) is list and least <= len(value)
         if not fits or (most is not None and len(value) > most):
             _refuse(name, rule, example, value)
         items = [check_body(each, schema["items"], f"{name}[{i}]") for i, each in enumerate(value)]
@@ -332,7 +332,7 @@ def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any
 
 def _checked_object(value: Any, schema: Mapping[str, Any], name: str) -> dict[str, Any]:
     least, known = schema.get("minProperties", 0), schema.get("properties", {})
-    if not isinstance(value, dict) or len(value) < least:
+    if type(value) is not dict or len(value) < least:
         rule = f"an object with at least {least} keys" if least else "an object"
         _refuse(name, rule, schema.get("example"), value)
     for key in schema.get("required", ()):
@@ -361,8 +361,8 @@ def _shown(value: object) -> str:
     if type(value) is str:
         length = f"text of {len(value)} characters"
         return repr(value) if _NUMBER.fullmatch(value) else length
-    if isinstance(value, dict | list):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    if type(value) is dict or type(value) is list:
+        return f"{'an object' if type(value) is dict else 'a list'} of {len(value)}"
     if value is None or type(value) is bool:
         return repr(value)
     if type(value) is float or (type(value) is int and abs(value) < 10**24):
