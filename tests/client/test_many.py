@@ -35,7 +35,7 @@ from bitopro_orders import (
     SendingPolicy,
     connect,
 )
-from bitopro_sandbox import Sandbox, faults
+from bitopro_sandbox import Fault, Sandbox, faults
 from tests.client.test_guards import BAD_IDS, BAD_PAIRS, NEAR_IDS, NEAR_PAIRS, NOT_TEXT, Sly
 from tests.client.test_wire import parsed
 from tests.support import wire
@@ -212,6 +212,66 @@ def test_the_other_case_numbers_and_news_are_no_other_answer(
     assert "2959906694" in next(iter(answer.data.to_dict().values()))
 
 
+# Every fault of the exchange
+
+
+LOST = [faults.drop(reset=True), faults.drop_answer(), faults.truncate()]
+GARBLED = [faults.html(), faults.invalid_json(), faults.empty_object(), faults.gzip_bomb(2)]
+FAULTS: list[tuple[Fault, set[str]]] = [
+    *((fault, set(CALLS)) for fault in [*LOST, *GARBLED, faults.other_data(None)]),
+    (faults.redirect("https://elsewhere.example/"), set(CALLS)),
+    (faults.status(408), set(CALLS)),
+    (faults.status(502, processed=True, html=True), set(CALLS)),
+    (faults.status(409), {"batch"}),
+    (faults.partly(1, 500), set(CALLS)),
+    (faults.name_also("XRP_BTC", "1"), {"batch", "pair"}),
+    (faults.wrong_order_id(), {"batch"}),
+    *(
+        (fault, set[str]())
+        for fault in [
+            faults.partly(1), faults.leave_out("2959906694"), faults.extra_fields(),
+            faults.numbers(), faults.unknown_action(), faults.close_after_answer(),
+            faults.delay(before_ms=5, after_ms=5), faults.status(429),
+        ]
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["batch", "pair", "all", "open"])
+@pytest.mark.parametrize(("fault", "unknown"), FAULTS, ids=lambda each: getattr(each, "name", ""))
+def test_each_fault_is_unknown_or_told_as_it_is(
+    bitopro_sandbox: Sandbox,
+    make_client: Callable[..., OrdersClient],
+    run: Run,
+    name: str,
+    fault: Fault,
+    unknown: set[str],
+) -> None:
+    operation, args, options, _ = CALLS[name]
+    if name == "batch":
+        options = {"body": batch({"btc_twd": ["2959906694", "2959906695"]})}
+    bitopro_sandbox.faults.add(fault)
+    reads = name == "open" and fault.name != "redirect"
+    again = reads or fault.name in {"status_409", "status_429"}
+
+    def make() -> OrdersClient:
+        policy = SendingPolicy(backoff_seconds=0.01, attempts=1 + again, limit_share=None)
+        return make_client(policy=policy)
+
+    if name in unknown and not reads:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            run(make, operation, *args, **options)
+        assert caught.value.operation == operation.OPERATION.name
+        assert len(bitopro_sandbox.journal) == 1, "nothing is repeated by itself"
+    else:
+        answer = run(make, operation, *args, **options)
+        if not reads:
+            named = {each for ids in answer.data.to_dict().values() for each in ids}
+            live = {order.id for order in bitopro_sandbox.book.open_orders()}
+            assert all(type(each) is str for each in named)
+            assert named.isdisjoint(live)
+
+
 # What a batch's failures say
 
 
@@ -364,6 +424,32 @@ def test_a_bad_pair_is_refused(
     with pytest.raises(InvalidArgumentError, match=r"^pair must be text"):
         run(make_client, list_open_orders, pair=pair)
     assert len(bitopro_sandbox.journal) == 0
+
+
+@pytest.mark.parametrize(
+    ("pair", "order_id", "message"),
+    [
+        (
+            "all",
+            "1",
+            "pair must be text of 3 to 41 characters that matches "
+            "^[A-Za-z0-9]{1,20}_[A-Za-z0-9]{1,20}$, such as 'BTC_TWD', not text of 3 characters; "
+            "nothing was sent",
+        ),
+        (
+            "BTC_TWD",
+            29599,
+            "orderId must be text of 1 to 31 characters that matches ^([A-Z]{1,10}-)?[0-9]{1,20}$, "
+            "such as '2959906694', not the number 29599; nothing was sent",
+        ),
+    ],
+)
+def test_an_argument_of_the_path_is_told_alike(
+    make_client: Callable[..., OrdersClient], run: Run, pair: str, order_id: Any, message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        run(make_client, cancel_order, pair, order_id)
+    assert str(caught.value) == message
 
 
 # A cancel of one order stays one
