@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from attrs import field, frozen
@@ -146,7 +147,7 @@ class Call(Generic[T]):
 
     def _differs(self, parameter: str, answer: Any) -> bool:
         """Say whether the answer names something else than what was asked for."""
-        steps = _STEP.findall(self.operation.answer_repeats[parameter])
+        steps = _steps(self.operation.answer_repeats[parameter])
         if parameter == "body":
             places = [at for at, step in enumerate(steps) if step in {"{}", "[]"}]
             asked = set(_named(self.body, steps[places[0] :]))
@@ -155,6 +156,12 @@ class Call(Generic[T]):
         else:
             return False
         return not asked.issuperset(_named(answer, steps))
+
+
+@cache
+def _steps(echo: str) -> tuple[str, ...]:
+    """Return `data[].pair` as `data`, `[]`, `pair`."""
+    return tuple(_STEP.findall(echo))
 
 
 def _named(node: Any, steps: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -311,8 +318,9 @@ def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any
         return items
     if kind == "string":
         if schema.get("format") == "decimal" and isinstance(value, Decimal):
-            # `str` would write an exponent.
-            value = format(value, "f")
+            # `str` would write an exponent; written out, a large one would fill the memory.
+            fits = value.is_finite() and abs(value.adjusted()) <= schema["maxLength"]
+            value = format(value, "f") if fits else value
         check_text(
             name,
             value,
