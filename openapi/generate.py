@@ -46,8 +46,38 @@ def resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     return resolve(document, target)
 
 
+def body_rule(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what a body's schema demands, without references and descriptions."""
+    rule = {k: v for k, v in resolve(document, schema).items() if k != "description"}
+    for key in rule.keys() & {"items", "propertyNames", "additionalProperties"}:
+        if isinstance(rule[key], dict):
+            rule[key] = body_rule(document, rule[key])
+    if "properties" in rule:
+        rule["properties"] = {
+            name: body_rule(document, each) for name, each in rule["properties"].items()
+        }
+    return rule
+
+
+def answer_shape(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return where an answer's schema promises objects, lists and, in these, texts."""
+    node = resolve(document, schema)
+    shape = {"type": node.get("type")}
+    properties = {
+        name: answer_shape(document, each)
+        for name, each in node.get("properties", {}).items()
+        if resolve(document, each).get("type") in ("object", "array")
+    }
+    if properties:
+        shape["properties"] = properties
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            shape[key] = answer_shape(document, node[key])
+    return shape
+
+
 def raw_operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return every operation by operationId, with its method, path and resolved parameters."""
+    """Return every operation by operationId, with its method, path, parameters and body."""
     operations = {}
     for path, item in document["paths"].items():
         for method in item.keys() & {"get", "put", "post", "delete"}:
@@ -55,11 +85,18 @@ def raw_operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
             parameters = [
                 resolve(document, p) for p in item.get("parameters", []) + raw.get("parameters", [])
             ]
+            body = raw.get("requestBody", {}).get("content", {}).get("application/json")
+            success = next(v for k, v in raw["responses"].items() if k.startswith("2"))
+            answer = resolve(document, success)["content"]["application/json"]["schema"]
+            shape = answer_shape(document, answer)
             operations[raw["operationId"]] = {
                 **raw,
                 "method": method.upper(),
                 "path": path,
                 "schemas": {p["name"]: resolve(document, p["schema"]) for p in parameters},
+                "body": body_rule(document, body["schema"]) if body else None,
+                # An answer without any of these is read by its model alone.
+                "shape": shape if len(shape) > 1 else None,
             }
     return operations
 

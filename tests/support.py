@@ -1,6 +1,7 @@
 """What tests share besides fixtures."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,12 @@ def credentials_of(sandbox: Sandbox) -> Credentials:
     return Credentials(account.api_key, account.api_secret, account.identity)
 
 
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    return bool(end) and len(body) >= int(length[1] if length else 0)
+
+
 class Wire:
     """A server that keeps the bytes it receives and answers each request with the same bytes."""
 
@@ -47,7 +54,7 @@ class Wire:
             with connection:
                 connection.settimeout(5)
                 received = b""
-                while b"\r\n\r\n" not in received and (chunk := connection.recv(65536)):
+                while not _is_whole(received) and (chunk := connection.recv(65536)):
                     received += chunk
                 self.requests.append(received)
                 connection.sendall(self._answer)

@@ -6,14 +6,20 @@ class InvalidArgument(ValueError):
     """An argument breaks its rule; nothing was sent.
 
     Attributes:
-        parameter: The parameter's name in the exchange's documents, such as `orderId`.
-        rule: What the parameter must be.
+        parameter: The parameter's name in the exchange's documents, such as `orderId`, or its
+            place in the body, such as `body['BTC_TWD'][0]`.
+        rule: What the parameter must be, with an example.
+        got: What it was, never quoting a text that may be a secret.
     """
 
-    def __init__(self, parameter: str, rule: str) -> None:
+    def __init__(self, parameter: str, rule: str, got: str) -> None:
         self.parameter = parameter
         self.rule = rule
-        super().__init__(f"{parameter} must be {rule}; nothing was sent")
+        self.got = got
+        super().__init__(f"{parameter} must be {rule}, not {got}; nothing was sent")
+
+    def __reduce__(self) -> tuple[type["InvalidArgument"], tuple[str, str, str]]:
+        return InvalidArgument, (self.parameter, self.rule, self.got)
 
 
 class UnexpectedStatus(Exception):

@@ -3,8 +3,10 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from attrs import field, frozen
 
@@ -29,6 +31,11 @@ T = TypeVar("T")
 
 # Made once: `json.loads` makes a decoder each time it is asked for other numbers.
 _DECODE = json.JSONDecoder(parse_float=str, parse_constant=str).decode
+_STEP = re.compile(r"\{\}|\[\]|\w+")
+# No documented body is so deep; one that contains itself is.
+_DEEPEST = 20
+# A number in a text is no secret, and shows what is wrong.
+_NUMBER = re.compile(r"[-+]?[0-9.]{1,24}")
 
 
 @frozen
@@ -57,7 +64,10 @@ class Operation:
         method: The HTTP method, in capitals.
         path: The path below the base URL, with its parameters in braces.
         rate_limit: The documented limit that the operation counts towards.
-        answer_repeats: By path parameter, the property of the answer that must repeat it.
+        answer_repeats: By parameter, what of the answer must repeat it and nothing else: a
+            property such as `orderId`; `data{}`, every key of the object `data`; `data[].pair`,
+            the property of every item of the list `data`. For `body`, `data{}[]`, every item
+            under every key of `data`, must stand in the body under the same key.
     """
 
     name: str
@@ -90,13 +100,16 @@ class Call(Generic[T]):
 
     Attributes:
         operation: The operation.
-        arguments: The path's arguments, by their names in the exchange's documents.
+        arguments: The texts of path and query, by their names in the exchange's documents, and
+            the body as JSON text, as `body`.
+        body: The body as it is sent, in plain objects and lists.
     """
 
     operation: Operation
     arguments: Mapping[str, str]
     _get_kwargs: Callable[[], dict[str, Any]] = field(repr=False, alias="get_kwargs")
     _parse: Callable[[Any], T] = field(repr=False, alias="parse")
+    body: Any = field(default=None, repr=False)
 
     def request_kwargs(self) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.request`.
@@ -125,14 +138,83 @@ class Call(Generic[T]):
             # Decimal text stays text even where the exchange sends a number: never a float.
             body = _DECODE(content.decode())
             parsed = self._parse(body)
+            strange = [name for name in self.operation.answer_repeats if self._differs(name, body)]
         except Exception as error:
             raise UnreadableAnswer(status, content, f"{type(error).__name__}: {error}") from error
-        for parameter, name in self.operation.answer_repeats.items():
-            if str(body[name]).lower() != self.arguments[parameter].lower():
-                raise UnreadableAnswer(
-                    status, content, f"it is not about the {parameter} asked for"
-                )
+        if strange:
+            raise UnreadableAnswer(status, content, f"it is not about the {strange[0]} asked for")
         return Response(status_code=status, content=content, headers=headers, parsed=parsed)
+
+    def _differs(self, parameter: str, answer: Any) -> bool:
+        """Say whether the answer names something else than what was asked for."""
+        steps = _steps(self.operation.answer_repeats[parameter])
+        if parameter == "body":
+            places = [at for at, step in enumerate(steps) if step in {"{}", "[]"}]
+            asked = set(_named(self.body, steps[places[0] :]))
+        elif parameter in self.arguments:
+            asked = {(self.arguments[parameter].lower(),)}
+        else:
+            return False
+        return not asked.issuperset(_named(answer, steps))
+
+
+@cache
+def _steps(echo: str) -> tuple[str, ...]:
+    """Return `data[].pair` as `data`, `[]`, `pair`."""
+    return tuple(_STEP.findall(echo))
+
+
+def _named(node: Any, steps: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield what stands at the end of the steps, with the keys on the way, in lower case."""
+    if not steps:
+        yield (_text(node).lower(),)
+        return
+    step, *rest = steps
+    if step == "[]":
+        if not isinstance(node, list):
+            raise TypeError(f"a list is {type(node).__name__}")
+        for each in node:
+            yield from _named(each, rest)
+    elif not isinstance(node, dict):
+        raise TypeError(f"an object is {type(node).__name__}")
+    elif step == "{}":
+        for key, value in node.items():
+            if rest:
+                yield from ((key.lower(), *names) for names in _named(value, rest))
+            else:
+                yield (key.lower(),)
+    else:
+        yield from _named(node[step], rest)
+
+
+def shaped(value: Any, shape: Mapping[str, Any]) -> Any:
+    """Return an answer whose objects and lists are where the document promises them.
+
+    The models take over what stands in them as it is. A text in a list becomes one also if a
+    number was sent: an id is looked up by its text.
+
+    Raises:
+        TypeError: If something else stands there.
+    """
+    kind = shape.get("type")
+    if kind == "object":
+        if not isinstance(value, dict):
+            raise TypeError(f"an object is {type(value).__name__}")
+        known, more = shape.get("properties", {}), shape.get("additionalProperties", {})
+        return {key: shaped(each, known.get(key, more)) for key, each in value.items()}
+    if kind == "array":
+        if not isinstance(value, list):
+            raise TypeError(f"a list is {type(value).__name__}")
+        return [shaped(each, shape["items"]) for each in value]
+    if kind == "string":
+        return _text(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise TypeError(f"a text is {type(value).__name__}")
+    return str(value)
 
 
 def plain(value: Any) -> Any:
@@ -144,32 +226,156 @@ def plain(value: Any) -> Any:
     return str.__str__(value) if isinstance(value, str) else value
 
 
+def given(name: str, value: object) -> dict[str, str]:
+    """Return an optional text under its name; nothing, if it is left out or no text."""
+    return {name: value} if isinstance(value, str) else {}
+
+
+def snapshot(value: Any, depth: int = 0) -> Any:
+    """Return a body as plain objects, lists and texts; what is none of these, as it is.
+
+    What is checked is then what is sent, also if the caller changes its model meanwhile.
+    """
+    try:
+        if depth <= _DEEPEST and isinstance(value, Mapping):
+            return {plain(key): snapshot(each, depth + 1) for key, each in value.items()}
+        if depth <= _DEEPEST and isinstance(value, list | tuple):
+            return [snapshot(each, depth + 1) for each in value]
+        if depth <= _DEEPEST and hasattr(type(value), "to_dict"):
+            return snapshot(value.to_dict(), depth + 1)
+    except Exception:
+        # A model with something strange in it; the check says what should be there.
+        return value
+    return plain(value)
+
+
+def json_text(value: Any) -> str:
+    """Return a body as compact JSON text; empty if it is none, which the check then says."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except Exception:
+        return ""
+
+
 def check_text(
-    parameter: str, value: object, *, pattern: str, min_length: int, max_length: int
+    parameter: str,
+    value: object,
+    *,
+    pattern: str,
+    min_length: int,
+    max_length: int,
+    example: str,
 ) -> None:
     """Raise unless `value` is a text that matches the whole pattern.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter and the rule, never the value.
+        errors.InvalidArgument: Naming the parameter, the rule, and what it was.
     """
     if (
         type(value) is not str
         or not min_length <= len(value) <= max_length
         or re.fullmatch(pattern, value, re.ASCII) is None
     ):
-        raise InvalidArgument(
-            parameter, f"text of {min_length} to {max_length} characters that matches {pattern}"
-        )
+        rule = f"text of {min_length} to {max_length} characters that matches {pattern}"
+        _refuse(parameter, rule, example, value)
 
 
 def check_boolean(parameter: str, value: object) -> None:
     """Raise unless `value` is True, False or UNSET: the text "false" would count as true.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter and the rule.
+        errors.InvalidArgument: Naming the parameter, the rule, and what it was.
     """
     if not isinstance(value, bool | Unset):
-        raise InvalidArgument(parameter, "True or False")
+        raise InvalidArgument(parameter, "True or False", _shown(value))
+
+
+def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any:
+    """Return a body as it is sent, if all in it keeps its rule.
+
+    Args:
+        value: The body, or a part of it, from `snapshot`.
+        schema: Its rule: the part of JSON Schema that `openapi/rules.py` allows.
+        name: What it is called in an error.
+
+    Raises:
+        errors.InvalidArgument: Naming the place, the rule, and what was there.
+    """
+    kind, example = schema["type"], schema.get("example")
+    if kind == "object":
+        return _checked_object(value, schema, name)
+    if kind == "array":
+        least, most = schema["minItems"], schema.get("maxItems")
+        different = "different " if schema.get("uniqueItems") else ""
+        rule = f"a list of at least {least} {different}items"
+        rule += "" if most is None else f" and at most {most}"
+        fits = type(value) is list and least <= len(value)
+        if not fits or (most is not None and len(value) > most):
+            _refuse(name, rule, example, value)
+        items = [check_body(each, schema["items"], f"{name}[{i}]") for i, each in enumerate(value)]
+        if different and len(set(map(json_text, items))) < len(items):
+            raise InvalidArgument(name, rule, "a list with the same item twice")
+        return items
+    if kind == "string":
+        if schema.get("format") == "decimal" and isinstance(value, Decimal):
+            # `str` would write an exponent; written out, a large one would fill the memory.
+            fits = value.is_finite() and abs(value.adjusted()) <= schema["maxLength"]
+            value = format(value, "f") if fits else value
+        check_text(
+            name,
+            value,
+            pattern=schema["pattern"],
+            min_length=schema["minLength"],
+            max_length=schema["maxLength"],
+            example=schema["example"],
+        )
+    elif kind == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        if type(value) is not int or not low <= value <= high:
+            _refuse(name, f"a whole number from {low} to {high}", example, value)
+    elif type(value) is not bool:
+        raise InvalidArgument(name, "True or False", _shown(value))
+    return value
+
+
+def _checked_object(value: Any, schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    least, known = schema.get("minProperties", 0), schema.get("properties", {})
+    if type(value) is not dict or len(value) < least:
+        rule = f"an object with at least {least} keys" if least else "an object"
+        _refuse(name, rule, schema.get("example"), value)
+    for key in schema.get("required", ()):
+        if key not in value:
+            raise InvalidArgument(
+                f"{name}.{key}", f"given, such as {known[key]['example']!r}", "left out"
+            )
+    result = {}
+    for key, each in value.items():
+        if key in known:
+            result[key] = check_body(each, known[key], f"{name}.{key}")
+        elif schema["additionalProperties"] is False:
+            raise InvalidArgument(f"each key of {name}", f"one of {', '.join(known)}", _shown(key))
+        else:
+            check_body(key, schema["propertyNames"], f"each key of {name}")
+            result[key] = check_body(each, schema["additionalProperties"], f"{name}[{key!r}]")
+    return result
+
+
+def _refuse(parameter: str, rule: str, example: object, value: object) -> NoReturn:
+    raise InvalidArgument(parameter, f"{rule}, such as {example!r}", _shown(value))
+
+
+def _shown(value: object) -> str:
+    """Say what a value is, without quoting what may be a secret."""
+    if type(value) is str:
+        length = f"text of {len(value)} characters"
+        return repr(value) if _NUMBER.fullmatch(value) else length
+    if type(value) is dict or type(value) is list:
+        return f"{'an object' if type(value) is dict else 'a list'} of {len(value)}"
+    if value is None or type(value) is bool:
+        return repr(value)
+    if type(value) is float or (type(value) is int and abs(value) < 10**24):
+        return f"the number {value!r}"
+    return type(value).__name__
 
 
 __all__ = [
@@ -179,7 +385,12 @@ __all__ = [
     "RateLimit",
     "Response",
     "Unset",
+    "check_body",
     "check_boolean",
     "check_text",
+    "given",
+    "json_text",
     "plain",
+    "shaped",
+    "snapshot",
 ]

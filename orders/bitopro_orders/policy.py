@@ -98,7 +98,7 @@ class AttemptRecord:
 
     Attributes:
         operation: The operation's name in the spec.
-        arguments: The arguments that name the order: `pair` and `orderId`.
+        arguments: The arguments that name the orders: `pair` and `orderId`, or `body` as JSON text.
         attempt: Which attempt of the call it was, from 1.
         status: The answer's HTTP status; None without an answer.
         milliseconds: How long it took, from when it left to the answer; 0 if nothing left.

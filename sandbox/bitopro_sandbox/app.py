@@ -15,11 +15,11 @@ import attrs
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
-from bitopro_sandbox.book import Book, Order, OrderNotLiveError, decimal_text
+from bitopro_sandbox.book import Book, Order, OrderNotLiveError, OrderStatus, decimal_text
 from bitopro_sandbox.connection import Connection
 from bitopro_sandbox.faults import Answer, Drop, Faults, json_answer
 from bitopro_sandbox.journal import Entry, Journal, fingerprint
-from bitopro_sandbox.settings import Permission, Settings, StreamEvent
+from bitopro_sandbox.settings import CallName, ItemRule, Permission, Settings, StreamEvent
 from bitopro_sandbox.streams import Streams
 from bitopro_sandbox.verify import (
     KEY_HEADER,
@@ -49,12 +49,15 @@ class Call:
     """One documented call, ready to run.
 
     Attributes:
-        run: Does what it asks; gets the signed JSON object and returns the answer's content.
+        name: What the journal calls it; None for a handshake.
+        run: Does what it asks; gets the signed JSON object, and how many orders may be cancelled at
+            most, and returns the answer's content.
         permission: What the key must allow.
         limit: How often it may be used.
     """
 
-    run: Callable[[Content], Content]
+    name: CallName | None
+    run: Callable[[Content, int | None], Content]
     permission: Permission
     limit: Limit
 
@@ -79,13 +82,18 @@ class Api:
         self._journal = journal
         self.streams = Streams(settings, book, faults)
         self._accounts = {account.api_key: account for account in settings.accounts}
-        self._nonces = Nonces(settings.nonce_rule, settings.clock_window_ms)
+        self._nonces = Nonces(
+            settings.nonce_rule,
+            settings.clock_window_ms,
+            same_body_again=settings.same_body_again,
+        )
         self._limiter = RateLimiter()
         self._sequence = itertools.count(1)
         self._cancel_limit = Limit("cancel", settings.requests_per_minute, 60_000)
         self._general_limit = Limit("general", settings.general_requests_per_minute, 60_000)
         self._open_limit = Limit("open", settings.open_orders_per_second, 1_000)
-        self._many_limit = Limit("cancel_all", settings.cancel_all_per_second, 1_000)
+        self._batch_limit = Limit("batch", settings.cancel_batch_per_second, 1_000, ("ip",))
+        self._all_limit = Limit("cancel_all", settings.cancel_all_per_second, 1_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one stream."""
@@ -132,17 +140,25 @@ class Api:
 
     async def _decide(self, request: HTTPConnection, body: bytes) -> Answer | Drop:
         headers = dict(request.headers)
+        call = self._calls(request).get(_method(request))
+        name = call.name if call else None
         if request.scope["type"] == "websocket":
             fault = self._faults.take("STREAM", _STREAMS.get(_clean_path(request)))
         else:
-            fault = self._faults.take(_method(request))
-        entry = self._entry(request, headers, body, fault.name if fault else None)
+            fault = self._faults.take(_method(request), call=name)
+        entry = self._entry(request, headers, body, name, fault.name if fault else None)
         self._journal.record(entry)
 
         if fault and fault.before_ms:
             await asyncio.sleep(fault.before_ms / 1000)
         reached = fault is None or fault.processed
-        own = self._answer(request, headers, body) if reached else Answer(200, b"")
+        most = None
+        if fault:
+            fault.before()
+            most = fault.most
+        own = self._answer(request, headers, body, most) if reached else Answer(200, b"")
+        if fault:
+            fault.after()
         processed = reached and own.status < 400
         answer = fault.rewrite(own) if fault else own
         status = answer.status if isinstance(answer, Answer) else None
@@ -156,6 +172,7 @@ class Api:
         request: HTTPConnection,
         headers: Mapping[str, str],
         body: bytes,
+        call: CallName | None,
         fault: str | None,
     ) -> Entry:
         triple = [headers.get(name) for name in (KEY_HEADER, PAYLOAD_HEADER, SIGNATURE_HEADER)]
@@ -169,6 +186,7 @@ class Api:
             at_ms=self._settings.clock(),
             method=_method(request),
             path=_raw(request, "raw_path"),
+            call=call,
             query=_raw(request, "query_string"),
             header_names=tuple(sorted(headers)),
             body_length=len(body),
@@ -179,9 +197,15 @@ class Api:
             fault=fault,
         )
 
-    def _answer(self, request: HTTPConnection, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _answer(
+        self,
+        request: HTTPConnection,
+        headers: Mapping[str, str],
+        body: bytes,
+        most: int | None,
+    ) -> Answer:
         try:
-            content = self._perform(request, headers, body)
+            content = self._perform(request, headers, body, most)
             if request.scope["type"] == "websocket":
                 return Answer(101, b"", ())
             return json_answer(200, content)
@@ -192,7 +216,13 @@ class Api:
                 answer = attrs.evolve(answer, headers=(*answer.headers, retry_after))
             return answer
 
-    def _perform(self, request: HTTPConnection, headers: Mapping[str, str], body: bytes) -> Content:
+    def _perform(
+        self,
+        request: HTTPConnection,
+        headers: Mapping[str, str],
+        body: bytes,
+        most: int | None,
+    ) -> Content:
         calls = self._calls(request)
         if not calls:
             raise ApiError(404, "Not Found")
@@ -200,16 +230,21 @@ class Api:
         call = calls.get(method)
         if call is None:
             raise ApiError(405, "Method Not Allowed")
-        signed = verify(method, headers, body, self._accounts)
+        match = self._settings.body_match
+        signed = verify(method, headers, body, self._accounts, body_match=match)
         now = self._settings.clock()
-        self._nonces.spend(signed, now)
-        # Assumption: only requests with a right signature and nonce count, and they count both for
-        # their key and for their address.
+        if signed.nonce is not None:
+            self._nonces.spend(signed, now)
+        # Assumption: only requests with a right signature and nonce count.
         address = request.client.host if request.client else ""
-        self._limiter.spend(call.limit, (f"key {signed.account.api_key}", f"ip {address}"), now)
+        callers = {"key": f"key {signed.account.api_key}", "ip": f"ip {address}"}
+        self._limiter.spend(call.limit, [callers[per] for per in call.limit.per], now)
+        if signed.nonce is None:
+            # Assumption: what the limit has refused may be sent again as it is.
+            self._nonces.spend(signed, now)
         if call.permission not in signed.account.permissions:
             raise ApiError(403, f"The key lacks the permission to {call.permission}")
-        return call.run(signed.content)
+        return call.run(signed.content, most)
 
     async def _send(
         self, answer: Answer, connection: Connection, receive: Receive, send: Send
@@ -249,33 +284,40 @@ class Api:
         path, query = _clean_path(request), _raw(request, "query_string")
         if request.scope["type"] == "websocket":
             # Assumption: a handshake counts as any other signed call.
-            handshake = Call(lambda _: {}, "read", self._general_limit)
+            handshake = Call(None, lambda _, __: {}, "read", self._general_limit)
             return {"GET": handshake} if path in _STREAMS else {}
+        everything = self._all_limit
         match path.split("/"):
             case ["", "v3", "orders"]:
-                return {"PUT": Call(self._cancel_batch, "trade", self._many_limit)}
+                batch = self._cancel_batch
+                return {"PUT": Call("cancel_batch", batch, "trade", self._batch_limit)}
             case ["", "v3", "orders", "all"]:
-                return {"DELETE": Call(self._cancel_all, "trade", self._many_limit)}
+                return {"DELETE": Call("cancel_all", self._cancel_all, "trade", everything)}
             case ["", "v3", "orders", "open"]:
-                return {"GET": Call(partial(self._open_orders, query), "read", self._open_limit)}
+                listing = partial(self._open_orders, query)
+                return {"GET": Call("open_orders", listing, "read", self._open_limit)}
             case ["", "v3", "orders", pair]:
-                run = partial(self._cancel_all, pair=pair)
-                return {"DELETE": Call(run, "trade", self._many_limit)}
+                of_pair = partial(self._cancel_all, pair=pair)
+                return {"DELETE": Call("cancel_pair", of_pair, "trade", everything)}
             case ["", "v3", "orders", pair, order_id]:
                 cancel = partial(self._cancel_one, pair, order_id, query)
                 get = partial(self._get_one, pair, order_id)
                 return {
-                    "DELETE": Call(cancel, "trade", self._cancel_limit),
-                    "GET": Call(get, "read", self._general_limit),
+                    "DELETE": Call("cancel_order", cancel, "trade", self._cancel_limit),
+                    "GET": Call("get_order", get, "read", self._general_limit),
                 }
         return {}
 
-    def _cancel_one(self, pair: str, order_id: str, query: str, _: Content) -> Content:
+    def _cancel_one(
+        self, pair: str, order_id: str, query: str, _: Content, __: int | None
+    ) -> Content:
         strategy = _parameter(query, "isAllStrategyCanceled")
         if strategy not in (None, "true", "false"):
             raise ApiError(400, "Wrong parameter: isAllStrategyCanceled")
         order = self._find(pair, order_id)
         if order.status.is_live:
+            if order.locked:
+                raise self._locked()
             self._cancel(order, cancel_strategy=strategy != "false")
         elif self._settings.second_cancel != 200:
             raise ApiError(self._settings.second_cancel, "Invalid order status")
@@ -288,34 +330,68 @@ class Api:
             "timestamp": self._settings.clock(),
         }
 
-    def _get_one(self, pair: str, order_id: str, _: Content) -> Content:
+    def _get_one(self, pair: str, order_id: str, _: Content, __: int | None) -> Content:
         return self._find(pair, order_id).to_json()
 
-    def _open_orders(self, query: str, _: Content) -> Content:
-        pair = _parameter(query, "pair")
-        orders = self._book.open_orders(None if pair is None else _checked_pair(pair))
-        return {"data": [order.to_json() for order in orders]}
-
-    def _cancel_all(self, _: Content, pair: str | None = None) -> Content:
-        return self._cancel_many(
-            self._book.open_orders(None if pair is None else _checked_pair(pair))
+    def _open_orders(self, query: str, _: Content, __: int | None) -> Content:
+        pair, settings = _parameter(query, "pair"), self._settings
+        lag = settings.listing_lag_ms
+        orders = self._book.open_orders(
+            None if pair is None else _checked_pair(pair),
+            at_ms=settings.clock() - lag if lag else None,
         )
+        if not settings.lists_untriggered:
+            orders = [each for each in orders if each.status is not OrderStatus.NOT_TRIGGERED]
+        return {"data": [order.to_json() for order in orders[: settings.open_orders_at_most]]}
 
-    def _cancel_batch(self, content: Content) -> Content:
-        # Assumption: one unknown order refuses the batch, final ones are left out of the answer.
-        orders = []
+    def _cancel_all(self, _: Content, most: int | None, pair: str | None = None) -> Content:
+        orders = self._book.open_orders(None if pair is None else _checked_pair(pair))
+        if not self._settings.cancels_untriggered:
+            orders = [each for each in orders if each.status is not OrderStatus.NOT_TRIGGERED]
+        return self._cancel_many([(order.pair, order.id) for order in orders], most)
+
+    def _cancel_batch(self, content: Content, most: int | None) -> Content:
+        asked: list[tuple[str, str]] = []
         for pair, order_ids in content.items():
-            if not isinstance(order_ids, list):
+            if not isinstance(order_ids, list) or not all(isinstance(i, str) for i in order_ids):
                 raise ApiError(400, "Invalid body")
-            orders += [self._find(pair, str(order_id)) for order_id in order_ids]
-        return self._cancel_many([order for order in orders if order.status.is_live])
+            asked += [(pair, order_id) for order_id in order_ids]
+        at_most = self._settings.batch_at_most
+        if at_most is not None and len(asked) > at_most:
+            raise ApiError(400, "Invalid body: too many orders")
+        return self._cancel_many(asked, most)
 
-    def _cancel_many(self, orders: list[Order]) -> Content:
+    def _cancel_many(self, asked: list[tuple[str, str]], most: int | None) -> Content:
+        """Cancel orders one by one, and name those that were, and those that a setting echoes."""
         cancelled: dict[str, list[str]] = {}
-        for order in orders:
-            self._cancel(order)
-            cancelled.setdefault(order.pair, []).append(order.id)
+        found = [(pair, order_id, self._obstacle(pair, order_id)) for pair, order_id in asked]
+        for _, _, (rule, error) in found:
+            if error is not None and rule == "refuse":
+                raise error
+        for pair, order_id, (rule, error) in found[:most]:
+            if error is not None and rule == "stop":
+                raise error
+            if error is None:
+                self._cancel(self._book.get(order_id))
+            if error is None or rule == "echo":
+                cancelled.setdefault(pair.upper(), []).append(order_id)
         return {"data": cancelled}
+
+    def _obstacle(self, pair: str, order_id: str) -> tuple[ItemRule, ApiError | None]:
+        """Return why an order of many cannot be cancelled, and what is done about it."""
+        settings = self._settings
+        try:
+            order = self._find(pair, order_id)
+        except ApiError as error:
+            # What is no pair and no id at all is no setting's business.
+            return ("refuse" if error.status == 400 else settings.batch_unknown), error
+        if not order.status.is_live:
+            status = 400 if settings.second_cancel == 200 else settings.second_cancel
+            return settings.batch_final, ApiError(status, "Invalid order status")
+        return settings.many_locked, self._locked() if order.locked else None
+
+    def _locked(self) -> ApiError:
+        return ApiError(self._settings.refused_cancel, "The order cannot be cancelled now")
 
     def _find(self, pair: str, order_id: str) -> Order:
         pair = _checked_pair(pair)

@@ -67,6 +67,7 @@ class Order:
         condition: Side of ``stop_price`` that triggers: ``>=`` or ``<=``.
         client_id: The client's own number, if it gave one.
         strategy: Whether take-profit or stop-loss settings hang on the order. Not on the wire.
+        locked: Whether the exchange refuses to cancel the order though it is live. Not on the wire.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Order:
     condition: Condition | None = None
     client_id: int | None = None
     strategy: bool = False
+    locked: bool = False
 
     @property
     def remaining_amount(self) -> Decimal:
@@ -225,14 +227,28 @@ class Book:
         with self._lock:
             return self._orders[order_id]
 
-    def open_orders(self, pair: str | None = None) -> list[Order]:
-        """Return the live orders (of one pair, in any case), the newest update first."""
+    def open_orders(self, pair: str | None = None, *, at_ms: int | None = None) -> list[Order]:
+        """Return the live orders, the newest update first.
+
+        Args:
+            pair: Only those of this pair, in any case.
+            at_ms: As they were then, in milliseconds since the epoch; default: now.
+        """
         with self._lock:
+            orders = self._orders if at_ms is None else self._at(at_ms)
             return [
                 order
-                for order in reversed(self._orders.values())
+                for order in reversed(orders.values())
                 if order.status.is_live and (pair is None or order.pair == pair.upper())
             ]
+
+    def _at(self, ms: int) -> dict[str, Order]:
+        orders: dict[str, Order] = {}
+        for change in self._changes:
+            if change.at_ms <= ms:
+                orders.pop(change.order_id, None)
+                orders[change.order_id] = change.order
+        return orders
 
     def place(
         self,
@@ -249,8 +265,9 @@ class Book:
         time_in_force: TimeInForce = "GTC",
         client_id: int | None = None,
         strategy: bool = False,
+        locked: bool = False,
     ) -> Order:
-        """Add an order.
+        """Add an order, also while the exchange serves.
 
         Args:
             pair: ``{BASE}_{QUOTE}`` in any case.
@@ -265,6 +282,7 @@ class Book:
             time_in_force: ``GTC`` or ``POST_ONLY``.
             client_id: The client's own number.
             strategy: Whether take-profit or stop-loss settings hang on the order.
+            locked: Whether the exchange refuses to cancel it.
 
         Raises:
             ValueError: There is an order with this id.
@@ -294,6 +312,7 @@ class Book:
                 condition=condition,
                 client_id=client_id,
                 strategy=strategy,
+                locked=locked,
             )
             return self._store(order, None, "place")
 
@@ -302,6 +321,13 @@ class Book:
         with self._lock:
             order = self._live(order_id)
             return self._update(order, "trigger", status=OrderStatus.OPEN)
+
+    def lock(self, order_id: str, *, locked: bool = True) -> Order:
+        """Let the exchange refuse to cancel a live order, or no longer; nobody is told of it."""
+        with self._lock:
+            order = attrs.evolve(self._live(order_id), locked=locked)
+            self._orders[order_id] = order
+            return order
 
     def fill(
         self,

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from bitopro_sandbox.settings import StreamEvent
+from bitopro_sandbox.settings import CallName, StreamEvent
 
 
 @attrs.frozen
@@ -65,6 +65,10 @@ def _unchanged(answer: Answer) -> Answer | Drop:
     return answer
 
 
+def _nothing() -> None:
+    pass
+
+
 @attrs.frozen(kw_only=True)
 class Fault:
     """One way to misbehave. Use this module's functions to make one.
@@ -74,6 +78,9 @@ class Fault:
         processed: Whether the API sees the request at all.
         before_ms: Milliseconds to wait before the API sees it.
         after_ms: Milliseconds to wait between the API's work and the answer.
+        most: How many orders are cancelled at most, where many are asked for; None for all.
+        before: Called just before the API sees the request, in the server's thread.
+        after: Called when the API has done its work and before it answers, likewise.
         rewrite: Makes the answer from the API's own (from an empty 200 if it never saw the
             request).
     """
@@ -82,6 +89,9 @@ class Fault:
     processed: bool = True
     before_ms: int = 0
     after_ms: int = 0
+    most: int | None = None
+    before: Callable[[], object] = attrs.field(default=_nothing, repr=False)
+    after: Callable[[], object] = attrs.field(default=_nothing, repr=False)
     rewrite: Callable[[Answer], Answer | Drop] = attrs.field(default=_unchanged, repr=False)
 
 
@@ -105,6 +115,29 @@ class StreamFault:
 def delay(*, before_ms: int = 0, after_ms: int = 0) -> Fault:
     """Wait, in milliseconds, before the request is processed and/or before it is answered."""
     return Fault(name="delay", before_ms=before_ms, after_ms=after_ms)
+
+
+def meanwhile(
+    *, before: Callable[[], object] = _nothing, after: Callable[[], object] = _nothing
+) -> Fault:
+    """Let something happen at the same moment, such as ``book.place`` or ``book.fill``.
+
+    Args:
+        before: Called just before the request is processed, in the server's thread.
+        after: Called when it is processed and not yet answered, likewise.
+    """
+    return Fault(name="meanwhile", before=before, after=after)
+
+
+def partly(count: int, code: int | None = None) -> Fault:
+    """Process a cancel of many orders for the first of them only; other calls, wholly.
+
+    Args:
+        count: How many orders are cancelled.
+        code: HTTP status of the answer, 400 to 599; None answers 200 and names those cancelled.
+    """
+    fault = Fault(name="partly") if code is None else status(code, processed=True)
+    return attrs.evolve(fault, name="partly", most=count)
 
 
 def drop(*, reset: bool = False) -> Fault:
@@ -196,28 +229,87 @@ def empty_object() -> Fault:
 
 
 def wrong_order_id(order_id: str = "99999999") -> Fault:
-    """Process the request; a 200 names another order."""
-    return _edited("wrong_order_id", orderId=order_id)
+    """Process the request; a 200 names another order, instead of its first one if it has many."""
+
+    def edit(content: dict[str, Any]) -> None:
+        data = content.get("data")
+        if isinstance(data, list):
+            data[:1] = [order | {"id": order_id} for order in data[:1]]
+        elif isinstance(data, dict):
+            for ids in list(data.values())[:1]:
+                ids[:1] = [order_id]
+        else:
+            content["orderId"] = order_id
+
+    return _edited("wrong_order_id", edit)
 
 
 def extra_fields() -> Fault:
-    """Process the request; a 200 has fields nobody has documented."""
-    return _edited("extra_fields", isNew=True, novelty={"a": [1, None]})
+    """Process the request; a 200 has fields nobody has documented, in each order it lists too."""
+    fields = {"isNew": True, "novelty": {"a": [1, None]}}
+
+    def edit(content: dict[str, Any]) -> None:
+        for each in (content, *_listed(content)):
+            each.update(fields)
+
+    return _edited("extra_fields", edit)
 
 
 def unknown_action(action: str = "BORROW") -> Fault:
-    """Process the request; a 200 has an ``action`` nobody has documented."""
-    return _edited("unknown_action", action=action)
+    """Process the request; a 200 has an ``action`` nobody has documented, in each order it lists.
+
+    What a cancel of many orders answers has no ``action``, and stays as it is.
+    """
+
+    def edit(content: dict[str, Any]) -> None:
+        for each in _listed(content) if "data" in content else [content]:
+            each["action"] = action
+
+    return _edited("unknown_action", edit)
 
 
 def numbers() -> Fault:
-    """Process the request; a 200 has JSON numbers where decimal text is documented."""
+    """Process the request; a 200 has JSON numbers where decimal text and ids are documented."""
+    pattern = rb'(?<=[:\[,])"(-?\d+(?:\.\d+)?)"(?=[,\]}])'
     return Fault(
         name="numbers",
-        rewrite=lambda answer: _if_success(
-            answer, re.sub(rb':"(-?\d+(?:\.\d+)?)"', rb":\1", answer.body)
-        ),
+        rewrite=lambda answer: _if_success(answer, re.sub(pattern, rb"\1", answer.body)),
     )
+
+
+def leave_out(order_id: str) -> Fault:
+    """Process a cancel of many orders, or a listing; a 200 does not name this one."""
+
+    def edit(content: dict[str, Any]) -> None:
+        data = content.get("data")
+        if isinstance(data, list):
+            data[:] = [order for order in data if order["id"] != order_id]
+        elif isinstance(data, dict):
+            for pair, ids in list(data.items()):
+                data[pair] = [each for each in ids if each != order_id]
+
+    return _edited("leave_out", edit)
+
+
+def name_also(pair: str, order_id: str) -> Fault:
+    """Process a cancel of many orders; a 200 names this one too, cancelled or not.
+
+    Args:
+        pair: The key of the answer that it stands under, as it is given.
+        order_id: Its id.
+    """
+
+    def edit(content: dict[str, Any]) -> None:
+        data = content.get("data")
+        if isinstance(data, dict):
+            data.setdefault(pair, []).append(order_id)
+
+    return _edited("name_also", edit)
+
+
+def other_data(data: object) -> Fault:
+    """Process the request; a 200 has this, any JSON, as its ``data``."""
+    return _edited("other_data", lambda content: content.update(data=data))
 
 
 def gzip_bomb(megabytes: int = 256) -> Fault:
@@ -317,6 +409,7 @@ class Faults:
         probability: float | None = None,
         seed: int = 0,
         method: str | None = None,
+        call: CallName | None = None,
         event: StreamEvent | None = None,
     ) -> None:
         """Arm a fault.
@@ -328,6 +421,7 @@ class Faults:
             seed: Makes the chances repeatable.
             method: Only on requests with this HTTP method, or, with ``"STREAM"``, on the handshakes
                 that open a stream; by default on all requests but handshakes.
+            call: Only on requests that arrive as this call, such as ``"cancel_batch"``.
             event: Only on the messages, or the handshakes, of the stream with this event.
         """
         if times is None and probability is None:
@@ -338,6 +432,7 @@ class Faults:
             probability=1.0 if probability is None else probability,
             random=random.Random(seed),  # noqa: S311 - repeatable on purpose
             method=method and method.upper(),
+            call=call,
             event=event,
         )
         with self._lock:
@@ -348,23 +443,32 @@ class Faults:
         with self._lock:
             self._armed.clear()
 
-    def take(self, method: str, event: StreamEvent | None = None) -> Fault | None:
+    def take(
+        self, method: str, event: StreamEvent | None = None, *, call: CallName | None = None
+    ) -> Fault | None:
         """Return the fault that fires on a request with this HTTP method, and count it.
 
         Args:
             method: ``"STREAM"`` for a handshake.
             event: Event of the stream that a handshake opens.
+            call: What the request arrives as.
         """
-        return self._take(Fault, method, event)
+        return self._take(Fault, method, event, call)
 
     def take_message(self, event: StreamEvent) -> StreamFault | None:
         """Return the fault that fires on a message of the stream with this event, and count it."""
         return self._take(StreamFault, "STREAM", event)
 
-    def _take(self, kind: type[_FaultT], method: str, event: StreamEvent | None) -> _FaultT | None:
+    def _take(
+        self,
+        kind: type[_FaultT],
+        method: str,
+        event: StreamEvent | None,
+        call: CallName | None = None,
+    ) -> _FaultT | None:
         with self._lock:
             for armed in self._armed:
-                if isinstance(armed.fault, kind) and armed.fires(method, event):
+                if isinstance(armed.fault, kind) and armed.fires(method, event, call):
                     return armed.fault
         return None
 
@@ -380,10 +484,13 @@ class _Armed:
     probability: float
     random: random.Random
     method: str | None
+    call: CallName | None
     event: StreamEvent | None
 
-    def fires(self, method: str, event: StreamEvent | None) -> bool:
+    def fires(self, method: str, event: StreamEvent | None, call: CallName | None) -> bool:
         if self.left == 0 or self.method not in (None, method) or self.event not in (None, event):
+            return False
+        if self.call not in (None, call):
             return False
         any_request = isinstance(self.fault, Fault) and self.method is None and self.event is None
         if any_request and method == "STREAM":
@@ -409,11 +516,20 @@ def _if_success(answer: Answer, body: bytes) -> Answer:
     return attrs.evolve(answer, body=body) if answer.status == 200 else answer
 
 
-def _edited(name: str, **fields: Any) -> Fault:  # noqa: ANN401 - JSON
+def _edited(name: str, edit: Callable[[dict[str, Any]], None]) -> Fault:
     def rewrite(answer: Answer) -> Answer:
-        return _if_success(answer, json_answer(200, json.loads(answer.body) | fields).body)
+        if answer.status != 200:
+            return answer
+        content = json.loads(answer.body)
+        edit(content)
+        return attrs.evolve(answer, body=json_answer(200, content).body)
 
     return Fault(name=name, rewrite=rewrite)
+
+
+def _listed(content: dict[str, Any]) -> list[dict[str, Any]]:
+    data = content.get("data")
+    return data if isinstance(data, list) else []
 
 
 @functools.cache

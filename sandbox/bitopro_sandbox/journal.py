@@ -7,6 +7,8 @@ from typing import overload
 
 import attrs
 
+from bitopro_sandbox.settings import CallName
+
 
 @attrs.frozen(kw_only=True)
 class Entry:
@@ -17,6 +19,7 @@ class Entry:
         at_ms: Server time of arrival in milliseconds since the epoch.
         method: HTTP method.
         path: Path as on the wire, undecoded.
+        call: The documented call that it arrived as; None if as none.
         query: Query as on the wire, undecoded, without the ``?``.
         header_names: Lower-case and sorted.
         body_length: Bytes in the request's body.
@@ -34,6 +37,7 @@ class Entry:
     at_ms: int
     method: str
     path: str
+    call: CallName | None
     query: str
     header_names: tuple[str, ...]
     body_length: int

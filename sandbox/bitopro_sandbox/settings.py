@@ -12,6 +12,17 @@ import attrs
 
 Permission: TypeAlias = Literal["read", "trade"]
 StreamEvent: TypeAlias = Literal["ACTIVE_ORDERS", "RECENT_HISTORY_ORDERS"]
+CallName: TypeAlias = Literal[
+    "cancel_order", "get_order", "open_orders", "cancel_batch", "cancel_pair", "cancel_all"
+]
+"""What the sandbox calls each documented call, in its journal and where a fault is aimed."""
+ItemRule: TypeAlias = Literal["refuse", "stop", "skip", "echo"]
+"""What a cancel of many does about an order that it does not cancel.
+
+``"refuse"`` answers with an error and cancels nothing; ``"stop"`` too, but what came before it in
+the request is cancelled; ``"skip"`` leaves it out of the answer; ``"echo"`` names it in the answer
+as if it were cancelled.
+"""
 
 
 def now_ms() -> int:
@@ -58,11 +69,32 @@ class Settings:
         requests_per_minute: Cancels of one order, per key and per IP address (documented: 900).
         general_requests_per_minute: Other signed calls, likewise (documented: 600).
         open_orders_per_second: ``GET /orders/open``, likewise (documented: 5).
-        cancel_all_per_second: Cancels of many orders, likewise (documented as 1 and as 2).
+        cancel_batch_per_second: ``PUT /orders``, per IP address (documented: 2).
+        cancel_all_per_second: Both cancels of all orders, counted together (assumption), per key
+            and per IP address (documented as 1 per address, and as 2 per address and account).
         retry_after: Seconds in the ``Retry-After`` header of a 429; None sends no such header,
             which is what the documents (do not) say.
         second_cancel: HTTP status that answers the cancel of an order that is final already
             (assumption).
+        refused_cancel: HTTP status that answers the cancel of a live order that is ``locked``
+            (assumption).
+        batch_unknown: What a batch does about an id that is unknown, or another pair's
+            (assumption).
+        batch_final: What a batch does about an order that is final already (assumption).
+        many_locked: What a batch, and a cancel of all orders, do about a live order that is
+            ``locked`` (assumption).
+        batch_at_most: How many ids a batch may hold, beyond which it is a 400; None for any
+            number (not documented).
+        body_match: How a signed body must be the one that was sent: byte for byte (``"bytes"``), or
+            only in its meaning (``"json"``). The documents say "the body in JSON".
+        same_body_again: Whether a signed body is taken again; otherwise it is a 409 (an older
+            document: "try to send the same request more than once"; not verified).
+        lists_untriggered: Whether ``GET /orders/open`` contains stop-limit orders that are not
+            triggered (the document's example does; not verified).
+        cancels_untriggered: Whether the cancels of all orders reach them (not documented).
+        open_orders_at_most: How many orders ``GET /orders/open`` lists, the newest; None for all
+            (no pages are documented; not verified).
+        listing_lag_ms: Milliseconds by which ``GET /orders/open`` is behind the book (assumption).
         cancel_takes_ms: Milliseconds between the 200 to a cancel, which means "accepted", and the
             change in the book. An order filled in between stays filled.
         ping_interval_ms: Milliseconds between a stream's pings (documented: 20 seconds).
@@ -79,9 +111,21 @@ class Settings:
     requests_per_minute: int = 900
     general_requests_per_minute: int = 600
     open_orders_per_second: int = 5
-    cancel_all_per_second: int = 2
+    cancel_batch_per_second: int = 2
+    cancel_all_per_second: int = 1
     retry_after: int | None = None
     second_cancel: Literal[200, 400, 404, 409, 422] = 400
+    refused_cancel: Literal[400, 403, 409, 422] = 422
+    batch_unknown: ItemRule = "refuse"
+    batch_final: ItemRule = "skip"
+    many_locked: ItemRule = "skip"
+    batch_at_most: int | None = None
+    body_match: Literal["bytes", "json"] = "bytes"
+    same_body_again: bool = False
+    lists_untriggered: bool = True
+    cancels_untriggered: bool = True
+    open_orders_at_most: int | None = None
+    listing_lag_ms: int = 0
     cancel_takes_ms: int = 0
     ping_interval_ms: int = 20_000
     ping_timeout_ms: int = 5_000

@@ -55,6 +55,10 @@ def sign(api_secret: str, payload: str) -> str:
     return hmac.new(api_secret.encode(), payload.encode("latin-1"), hashlib.sha384).hexdigest()
 
 
+def _decoded(payload: str) -> bytes:
+    return base64.b64decode(payload.translate(_STANDARD_ALPHABET), validate=True)
+
+
 def decode_payload(payload: str) -> dict[str, Any]:
     """Return the JSON object in a payload, from standard or URL-safe base64 (both in use).
 
@@ -62,8 +66,7 @@ def decode_payload(payload: str) -> dict[str, Any]:
         ApiError: 400; it is not base64 of a JSON object.
     """
     try:
-        text = base64.b64decode(payload.translate(_STANDARD_ALPHABET), validate=True)
-        content = json.loads(text.decode())
+        content = json.loads(_decoded(payload).decode())
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
@@ -78,7 +81,12 @@ def nonce_of(content: Mapping[str, Any]) -> int | None:
 
 
 def verify(
-    method: str, headers: Mapping[str, str], body: bytes, accounts: Mapping[str, Account]
+    method: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    accounts: Mapping[str, Account],
+    *,
+    body_match: Literal["bytes", "json"] = "bytes",
 ) -> SignedRequest:
     """Check a request's key, signature and payload, in this order.
 
@@ -89,6 +97,7 @@ def verify(
         headers: The request's headers by lower-case name.
         body: The request's body.
         accounts: The known accounts by API key.
+        body_match: See ``Settings.body_match``.
 
     Raises:
         ApiError: 401 for the key or the signature, 400 for the payload.
@@ -110,7 +119,7 @@ def verify(
             same = json.loads(body) == content
         except (ValueError, RecursionError):
             same = False
-        if not same:
+        if not same or (body_match == "bytes" and _decoded(payload) != body):
             raise ApiError(400, "Invalid body")
         return SignedRequest(account, payload, content, None)
 
@@ -129,11 +138,19 @@ class Nonces:
     Args:
         rule: See ``Settings.nonce_rule``.
         window_ms: See ``Settings.clock_window_ms``.
+        same_body_again: See ``Settings.same_body_again``.
     """
 
-    def __init__(self, rule: Literal["increasing", "unique", "none"], window_ms: int) -> None:
+    def __init__(
+        self,
+        rule: Literal["increasing", "unique", "none"],
+        window_ms: int,
+        *,
+        same_body_again: bool = False,
+    ) -> None:
         self._rule = rule
         self._window_ms = window_ms
+        self._same_body_again = same_body_again
         self._last: dict[str, int] = {}
         self._used: set[tuple[str, int | str]] = set()
 
@@ -146,7 +163,7 @@ class Nonces:
         key, nonce = request.account.api_key, request.nonce
         if nonce is not None and abs(nonce - now_ms) > self._window_ms:
             raise ApiError(409, "Invalid nonce: too far from the server's time")
-        if self._rule == "none":
+        if self._rule == "none" or (nonce is None and self._same_body_again):
             return
         if nonce is not None and self._rule == "increasing":
             if nonce <= self._last.get(key, nonce - 1):
@@ -161,11 +178,19 @@ class Nonces:
 
 @attrs.frozen
 class Limit:
-    """At most ``count`` requests in any ``window_ms`` milliseconds; each ``name`` counts apart."""
+    """At most ``count`` requests in any ``window_ms`` milliseconds; each ``name`` counts apart.
+
+    Attributes:
+        name: What is counted.
+        count: How many.
+        window_ms: In which time.
+        per: Which callers are counted.
+    """
 
     name: str
     count: int
     window_ms: int
+    per: tuple[Literal["key", "ip"], ...] = ("key", "ip")
 
 
 class RateLimiter:

@@ -376,13 +376,14 @@ def test_cancel_all(bitopro_sandbox: Sandbox) -> None:
 
 
 def test_cancel_a_batch_whose_body_is_signed(bitopro_sandbox: Sandbox) -> None:
-    body = {"BTC_TWD": ["2959906694"], "BTC_USDT": ["2959906697"]}
-    headers = signed(bitopro_sandbox.account, body)
+    body = b'{"BTC_TWD":["2959906694"], "BTC_USDT":["2959906697"]}'
+    headers = signed(bitopro_sandbox.account, payload=base64.b64encode(body))
 
-    def put(sent: dict[str, list[str]]) -> httpx.Response:
-        return call(bitopro_sandbox, "PUT", "/orders", headers=headers, json=sent)
+    def put(sent: bytes) -> httpx.Response:
+        return call(bitopro_sandbox, "PUT", "/orders", headers=headers, content=sent)
 
-    assert outcome(put({})) == (400, "Invalid body")
+    for other in (b"{}", b"", body.replace(b" ", b""), body + b"\n"):
+        assert outcome(put(other)) == (400, "Invalid body")
     assert put(body).json() == {"data": {"BTC_TWD": ["2959906694"]}}
     assert put(body).status_code == 409
 

@@ -5,7 +5,14 @@ from urllib.parse import quote
 
 from ...client import Client
 from ...models.order import Order
-from ...types import Call, Operation, RateLimit, Response, check_text, plain
+from ...types import (
+    Call,
+    Operation,
+    RateLimit,
+    Response,
+    check_text,
+    plain,
+)
 
 OPERATION = Operation(
     name="getOrder",
@@ -31,6 +38,7 @@ def _get_kwargs(
         pattern="^[A-Za-z0-9]{1,20}_[A-Za-z0-9]{1,20}$",
         min_length=3,
         max_length=41,
+        example="BTC_TWD",
     )
     check_text(
         "orderId",
@@ -38,6 +46,7 @@ def _get_kwargs(
         pattern="^([A-Z]{1,10}-)?[0-9]{1,20}$",
         min_length=1,
         max_length=31,
+        example="2959906694",
     )
 
     _kwargs: dict[str, Any] = {
@@ -91,8 +100,8 @@ def sync_detailed(
     90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
-    Source: https://github.com/bitoex/bitopro-offical-api-
-    docs/blob/master/api/v3/private/get_an_order_data.md
+    Source:
+    https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
@@ -133,8 +142,8 @@ def sync(
     90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
-    Source: https://github.com/bitoex/bitopro-offical-api-
-    docs/blob/master/api/v3/private/get_an_order_data.md
+    Source:
+    https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
@@ -174,8 +183,8 @@ async def asyncio_detailed(
     90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
-    Source: https://github.com/bitoex/bitopro-offical-api-
-    docs/blob/master/api/v3/private/get_an_order_data.md
+    Source:
+    https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
@@ -216,8 +225,8 @@ async def asyncio(
     90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
-    Source: https://github.com/bitoex/bitopro-offical-api-
-    docs/blob/master/api/v3/private/get_an_order_data.md
+    Source:
+    https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
