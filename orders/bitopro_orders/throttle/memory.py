@@ -47,7 +47,7 @@ class Everything(NamedTuple):
         """Return it with a part replaced."""
         counters = self.counters
         for name, counter in zip(part.counters, state.counters, strict=True):
-            if counters.get(name, _NEW) is not counter:
+            if counters.get(name) is not counter:
                 counters = {**counters, name: counter}
         lanes = {**self.lanes, part.lane: state.lane}
         return Everything(counters, lanes, state.members, self.epoch)
