@@ -13,6 +13,9 @@ R = TypeVar("R")
 FORMAT = 2
 
 
+_NEW, _UNUSED = Counter(), Lane()
+
+
 class Part(NamedTuple):
     """Which part of the state a question is about: names of counters, and of a key's lane."""
 
@@ -37,8 +40,8 @@ class Everything(NamedTuple):
 
     def part(self, part: Part) -> State:
         """Return the part that a question is about."""
-        counters = tuple(self.counters.get(name) or Counter() for name in part.counters)
-        return State(counters, self.lanes.get(part.lane) or Lane(), self.members)
+        counters = tuple([self.counters.get(name, _NEW) for name in part.counters])
+        return State(counters, self.lanes.get(part.lane, _UNUSED), self.members)
 
     def with_part(self, part: Part, state: State) -> "Everything":
         """Return it with a part replaced."""

@@ -85,9 +85,13 @@ class Queue:
         """
         # Also if somebody was cut off while putting it behind the others.
         self._waiting.setdefault(token, waiter)
+        first = self._first(in_flight)
+        if first[0][1] is waiter:
+            return 0.0
         now, ahead, opening = self._now(), 0, 1
-        while late := self._late(first := self._first(in_flight), now) - {waiter.home}:
+        while late := self._late(first, now) - {waiter.home}:
             self._put_behind([(name, each) for name, each in first if each.home in late])
+            first = self._first(in_flight)
         homes: set[object] = set()
         for name, each in first:
             if each is waiter:

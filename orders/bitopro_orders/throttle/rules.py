@@ -320,11 +320,11 @@ def leave(
         weight: How many it was counted for.
     """
     counters, lane = state.counters, state.lane
-    known = [flight for flight in lane.flights if flight.token == token]
-    if given is None and known:
-        given = Pass(known[0].nonce, known[0].left_at)
+    if given is None:
+        known = [flight for flight in lane.flights if flight.token == token]
+        given = Pass(known[0].nonce, known[0].left_at) if known else None
     flights = tuple([flight for flight in lane.flights if flight.token != token])
-    waiting = tuple([each for each in lane.waiting if each.token != token])
+    waiting = lane.waiting and tuple([each for each in lane.waiting if each.token != token])
     last, accepted, careful_until = lane.last, lane.accepted, lane.careful_until
     if given is not None:
         if fate is Fate.UNSENT:
