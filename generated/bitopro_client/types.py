@@ -4,9 +4,10 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
-from attrs import field, frozen
+from attrs import field, fields, frozen, has
 
 from .errors import InvalidArgument, UnexpectedStatus, UnreadableAnswer
 
@@ -27,8 +28,10 @@ UNSET: Unset = Unset()
 
 T = TypeVar("T")
 
-# Made once: `json.loads` makes a decoder each time it is asked for other numbers.
-_DECODE = json.JSONDecoder(parse_float=str, parse_constant=str).decode
+# Made once: `json.loads` makes a decoder each time it is asked for other numbers. NaN and Infinity
+# are no JSON and no number either: they count as null.
+_DECODE = json.JSONDecoder(parse_float=str, parse_constant=lambda _: None).decode
+_PLAIN = {"str": str, "int": int, "bool": bool}
 
 
 @frozen
@@ -124,15 +127,60 @@ class Call(Generic[T]):
         try:
             # Decimal text stays text even where the exchange sends a number: never a float.
             body = _DECODE(content.decode())
-            parsed = self._parse(body)
+            parsed = fitted(self._parse(body))
+            repeated = {
+                parameter: str(body[name])
+                for parameter, name in self.operation.answer_repeats.items()
+            }
         except Exception as error:
             raise UnreadableAnswer(status, content, f"{type(error).__name__}: {error}") from error
-        for parameter, name in self.operation.answer_repeats.items():
-            if str(body[name]).lower() != self.arguments[parameter].lower():
+        for parameter, text in repeated.items():
+            if text.lower() != self.arguments[parameter].lower():
                 raise UnreadableAnswer(
                     status, content, f"it is not about the {parameter} asked for"
                 )
         return Response(status_code=status, content=content, headers=headers, parsed=parsed)
+
+
+def fitted(value: T) -> T:
+    """Return a model each of whose fields is of its type, or left out.
+
+    A whole number in place of text is written as text, which is as exact. What else is not of its
+    type, such as null, is left out: the field is `UNSET`.
+
+    Raises:
+        TypeError: If it is a field that may not be left out.
+    """
+    if isinstance(value, list):
+        for each in value:
+            fitted(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            fitted(each)
+    elif has(type(value)):
+        for name, kinds, may_lack in _fields_of(type(value)):
+            given = getattr(value, name)
+            if not kinds:
+                fitted(given)
+            elif type(given) not in kinds and given is not UNSET:
+                if type(given) is int and str in kinds:
+                    setattr(value, name, str(given))
+                elif may_lack:
+                    setattr(value, name, UNSET)
+                else:
+                    raise TypeError(f"{name} is not of its type")
+    return value
+
+
+@cache
+def _fields_of(model: type) -> list[tuple[str, frozenset[type], bool]]:
+    """Return each field's name, its plain types (none for other models) and if it may be left out."""
+    found = []
+    for each in fields(model):
+        names = [name.strip() for name in str(each.type).split("|")]
+        plain = frozenset(_PLAIN[name] for name in names if name in _PLAIN)
+        found.append((each.name, plain, "Unset" in names))
+    return found
 
 
 def plain(value: Any) -> Any:
@@ -181,5 +229,6 @@ __all__ = [
     "Unset",
     "check_boolean",
     "check_text",
+    "fitted",
     "plain",
 ]

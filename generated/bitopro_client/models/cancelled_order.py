@@ -7,32 +7,37 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import UNSET, Unset
+
 T = TypeVar("T", bound="CancelledOrder")
 
 
 @_attrs_define
 class CancelledOrder:
-    """A cancel that the exchange accepted, with what it tells of the order."""
+    """A cancel that the exchange accepted, with what it tells of the order. That it names the order is what makes it one:
+    what else is missing, null or of another type is left out.
 
-    action: str
-    """ The order's side. Documented are BUY and SELL; others are passed on. """
-    amount: str
-    """ The amount, in the pair's base currency, as decimal text. Whether it is the original or the remaining amount
-    is not documented. """
+    """
+
     order_id: str
     """ The id of the cancelled order. """
-    price: str
+    action: str | Unset = UNSET
+    """ The order's side. Documented are BUY and SELL; others are passed on. """
+    amount: str | Unset = UNSET
+    """ The amount, in the pair's base currency, as decimal text. Whether it is the original or the remaining amount
+    is not documented. """
+    price: str | Unset = UNSET
     """ The price, in the pair's quote currency, as decimal text. """
-    timestamp: int
+    timestamp: int | Unset = UNSET
     """ When, in milliseconds since the epoch. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        order_id = self.order_id
+
         action = self.action
 
         amount = self.amount
-
-        order_id = self.order_id
 
         price = self.price
 
@@ -42,33 +47,37 @@ class CancelledOrder:
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
-                "action": action,
-                "amount": amount,
                 "orderId": order_id,
-                "price": price,
-                "timestamp": timestamp,
             }
         )
+        if action is not UNSET:
+            field_dict["action"] = action
+        if amount is not UNSET:
+            field_dict["amount"] = amount
+        if price is not UNSET:
+            field_dict["price"] = price
+        if timestamp is not UNSET:
+            field_dict["timestamp"] = timestamp
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        action = d.pop("action")
-
-        amount = d.pop("amount")
-
         order_id = d.pop("orderId")
 
-        price = d.pop("price")
+        action = d.pop("action", UNSET)
 
-        timestamp = d.pop("timestamp")
+        amount = d.pop("amount", UNSET)
+
+        price = d.pop("price", UNSET)
+
+        timestamp = d.pop("timestamp", UNSET)
 
         cancelled_order = cls(
+            order_id=order_id,
             action=action,
             amount=amount,
-            order_id=order_id,
             price=price,
             timestamp=timestamp,
         )
