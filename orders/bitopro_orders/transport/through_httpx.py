@@ -220,9 +220,10 @@ class TasksThroughHttpx(_ThroughHttpx):
                         if size > LONGEST_ANSWER:
                             _too_long()
                         parts.append(part)
+                    attempt.answer = self._answer(response, parts)
                 finally:
                     await response.aclose()
-            return self._answer(response, parts)
+            return attempt.answer
         except Exception as error:  # noqa: BLE001 - any transport's own
             failure = _failure(error, attempt)
         raise failure
