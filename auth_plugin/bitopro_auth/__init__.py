@@ -7,7 +7,7 @@ nothing of the exchange's endpoints.
 """
 
 from .auth import DEFAULT_HOSTS, BitoProAuth, Signer, UnsignableRequestError
-from .credentials import Credentials, CredentialsError, base_url_from_env
+from .credentials import Credentials, CredentialsError, base_url_from_env, stream_url_from_env
 from .nonce import NonceSource, system_clock_ms
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Signer",
     "UnsignableRequestError",
     "base_url_from_env",
+    "stream_url_from_env",
     "system_clock_ms",
 ]

@@ -39,6 +39,7 @@ from .signals import is_cancellation
 from .states import (
     FILLED,
     FINAL,
+    LAG_SECONDS,
     LIVE,
     PARTLY_FILLED,
     decimal_of,
@@ -56,10 +57,6 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 #: How long an accepted cancel may take before it is repeated.
 PATIENCE_SECONDS = 1.0
-#: How far what the exchange tells of an order may lag behind its book. It is documented nowhere:
-#: five times what replicas and caches in front of a book usually take, and twice of it fits into
-#: the default timeout three times. `OPEN` and `NOT_FOUND` are worth as much as this number is.
-LAG_SECONDS = 5.0
 #: How long a request whose answer was lost may still be under way, unless `resolve` is told
 #: otherwise. Linux gives up sending it again after 924.6 seconds (`tcp_retries2`, its default, in
 #: https://docs.kernel.org/networking/ip-sysctl.html), gateways give up waiting after some hundred;
@@ -178,6 +175,12 @@ async def cancel_and_confirm_async(
             is cancelled after a request left that may have worked.
     """
     _check(client)
+    follows = getattr(history, "follows", None)
+    if follows is not None and not follows(client):
+        raise InvalidArgumentError(
+            "history must follow the exchange that client talks to, such as "
+            "order_history(client=client), not another one"
+        )
     tally, told = Tally(), _Told()
     steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally, told)
     if history is None:

@@ -12,6 +12,10 @@ PARTLY_FILLED = 3
 FINAL = frozenset({FILLED, PARTLY_FILLED, 4, 6})
 #: Milliseconds since the epoch are above this since 1973; a recorded answer shows seconds.
 LEAST_MILLISECONDS = 10**11
+#: How far what the exchange tells of an order may lag behind its book, in seconds. It is documented
+#: nowhere: some five times what replicas and caches before a book usually take, and twice of it
+#: fits into the default timeout three times. What is told by it is worth as much as it is.
+LAG_SECONDS = 5.0
 #: A difference of amounts is exact, or there is none.
 EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 
