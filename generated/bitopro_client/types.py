@@ -158,7 +158,8 @@ def fitted(value: T) -> T:
         for each in value.values():
             fitted(each)
     elif has(type(value)):
-        for name, kinds, may_lack in _fields_of(type(value)):
+        model: type = type(value)
+        for name, kinds, may_lack in _fields_of(model):
             given = getattr(value, name)
             if not kinds:
                 fitted(given)
@@ -193,31 +194,29 @@ def plain(value: Any) -> Any:
 
 
 def check_text(
-    parameter: str, value: object, *, pattern: str, min_length: int, max_length: int
+    parameter: str, value: object, *, pattern: str, min_length: int, max_length: int, example: str
 ) -> None:
     """Raise unless `value` is a text that matches the whole pattern.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter and the rule, never the value.
+        errors.InvalidArgument: Naming the parameter, the rule and what was got, never its content.
     """
-    if (
-        type(value) is not str
-        or not min_length <= len(value) <= max_length
-        or re.fullmatch(pattern, value, re.ASCII) is None
-    ):
-        raise InvalidArgument(
-            parameter, f"text of {min_length} to {max_length} characters that matches {pattern}"
-        )
+    rule = f"text such as {example}, not "
+    if type(value) is not str:
+        raise InvalidArgument(parameter, f"{rule}{type(value).__name__}")
+    if not min_length <= len(value) <= max_length or re.fullmatch(pattern, value, re.ASCII) is None:
+        rule += f"a text of {len(value)} characters that does not match {pattern}"
+        raise InvalidArgument(parameter, rule if value else f"text such as {example}, not empty")
 
 
 def check_boolean(parameter: str, value: object) -> None:
     """Raise unless `value` is True, False or UNSET: the text "false" would count as true.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter and the rule.
+        errors.InvalidArgument: Naming the parameter, the rule and the type that was got.
     """
     if not isinstance(value, bool | Unset):
-        raise InvalidArgument(parameter, "True or False")
+        raise InvalidArgument(parameter, f"True or False, not {type(value).__name__}")
 
 
 __all__ = [

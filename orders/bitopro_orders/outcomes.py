@@ -506,6 +506,11 @@ def _names_no_order(error: object) -> bool:
     return isinstance(error, NotFoundError) and is_about_order(error.message)
 
 
+def _names_no_path(error: object) -> bool:
+    """Say whether it is a 404 that is not about an order."""
+    return getattr(error, "status", None) == 404 and not _names_no_order(error)
+
+
 def _is_about_key(error: object) -> bool:
     """Say whether no other request of this key will do better."""
     if isinstance(error, BadRequestError):
@@ -576,9 +581,13 @@ def _confirmation(
                         return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
             elif not may_have_worked and _is_about_key(order):
                 raise order  # noqa: TRY301 - the `except` is for interruptions
-            elif not may_have_worked and _names_no_order(order) and reading.last_seen is None:
-                if refusals.leave_nothing(reading.began_at):
-                    return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
+            elif (
+                not may_have_worked
+                and _names_no_order(order)
+                and reading.last_seen is None
+                and refusals.leave_nothing(reading.began_at)
+            ):
+                return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
             if not (yield from reading.pause()):
                 break
     except BaseException as error:
@@ -587,9 +596,12 @@ def _confirmation(
         if not may_have_worked or not (is_cut or isinstance(error, Exception)):
             raise
         why = INTERRUPTED if is_cut else f"it ended in a {type(error).__name__}"
+    last = refusals.last
+    if not why and reading.last_seen is None and _names_no_path(order):
+        why = "the path of the order is not known there, so base_url may be wrong"
     unknown = reading.unknown(tally, sent_ms, why)
     unknown.accepted = accepted
-    raise unknown from refusals.last
+    raise unknown from last
 
 
 def _resolution(

@@ -34,9 +34,9 @@ def stream_and_base_url(given: Secret | None, base_url: str | None) -> tuple[str
     stream_url = _stream_url_beside(base_url) if text is None else checked_url(text)
     if not belong_together(base_url, stream_url):
         raise InvalidArgumentError(
-            "stream_url (or BITOPRO_STREAM_URL) and base_url (or BITOPRO_BASE_URL) must lead to one "
-            f"exchange, such as {STREAM_URL} and {DEFAULT_BASE_URL}, not to two: what one tells "
-            "proves nothing at the other"
+            "stream_url (or BITOPRO_STREAM_URL) and base_url (or BITOPRO_BASE_URL) must lead to "
+            f"one exchange, such as {STREAM_URL} and {DEFAULT_BASE_URL}, not to two: what one "
+            "tells proves nothing at the other"
         )
     return stream_url, base_url
 
@@ -89,8 +89,8 @@ def _stream_url_beside(base_url: str) -> str:
     if is_loopback(url.hostname or ""):
         return f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}{SANDBOX_PATH}"
     raise InvalidArgumentError(
-        "stream_url is needed (or BITOPRO_STREAM_URL): base_url is not the exchange's own, so where "
-        f"its streams are is not known; such as {STREAM_URL}"
+        "stream_url is needed (or BITOPRO_STREAM_URL), such as "
+        f"{STREAM_URL}: base_url is not the exchange's own, so where its streams are is not known"
     )
 
 

@@ -39,7 +39,8 @@ from .errors import (
     RateLimitedError,
     RejectedError,
 )
-from .places import STREAM_URL, belong_together, stream_and_base_url
+from .places import STREAM_URL as STREAM_URL
+from .places import belong_together, stream_and_base_url
 from .states import FINAL, LAG_SECONDS
 from .timing import Timing
 
@@ -133,7 +134,8 @@ class _Connection(ClientConnection):
 def _positive(_: object, attribute: "Attribute[Any]", number: object) -> None:
     allowed = (int,) if attribute.type is int else (int, float)
     if type(number) not in allowed or not number > 0:  # type: ignore[operator]
-        raise InvalidArgumentError(f"{attribute.alias} must be a number above 0")
+        got = f"{number}" if type(number) in {int, float} else type(number).__name__
+        raise InvalidArgumentError(f"{attribute.alias} must be a number above 0, not {got}")
 
 
 @define(eq=False, repr=False, init=False)
@@ -317,7 +319,10 @@ class OrderHistory:
         """
         self._check_entered()
         if not all(isinstance(text, str) and text for text in (pair, order_id)):
-            raise InvalidArgumentError("pair and order_id must be non-empty texts")
+            raise InvalidArgumentError(
+                "pair and order_id must be texts such as BTC_TWD and 2959906694, not "
+                f"{type(pair).__name__} and {type(order_id).__name__}, and not empty"
+            )
         key = key_of(pair, order_id)
         order = self._changes.final(key)
         if order is not None:

@@ -104,14 +104,15 @@ class Connection(asyncio.Protocol):
                 timer = self.loop.call_later(left, self._finish)
                 try:
                     await self._done
-                except asyncio.CancelledError:
-                    if parser.is_complete and not parser.is_broken:
-                        attempt.answer = parser.answer()
-                    raise
                 finally:
                     timer.cancel()
             if transport.get_write_buffer_size():  # answered before the request was whole
                 parser.may_reuse = False
+        except asyncio.CancelledError:
+            if parser.is_complete and not parser.is_broken:
+                attempt.answer = parser.answer()
+            raise
+        else:
             return parser
         finally:
             self._parser = self._done = None

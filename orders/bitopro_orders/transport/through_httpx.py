@@ -220,10 +220,11 @@ class TasksThroughHttpx(_ThroughHttpx):
                         if size > LONGEST_ANSWER:
                             _too_long()
                         parts.append(part)
-                    attempt.answer = self._answer(response, parts)
+                    attempt.answer = answer = self._answer(response, parts)
                 finally:
                     await response.aclose()
-            return attempt.answer
         except Exception as error:  # noqa: BLE001 - any transport's own
             failure = _failure(error, attempt)
+        else:
+            return answer
         raise failure

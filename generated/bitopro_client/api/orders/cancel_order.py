@@ -43,6 +43,7 @@ def _get_kwargs(
         pattern="^[A-Za-z0-9]{1,20}_[A-Za-z0-9]{1,20}$",
         min_length=3,
         max_length=41,
+        example="BTC_TWD",
     )
     check_text(
         "orderId",
@@ -50,6 +51,7 @@ def _get_kwargs(
         pattern="^([A-Z]{1,10}-)?[0-9]{1,20}$",
         min_length=1,
         max_length=31,
+        example="2959906694",
     )
     check_boolean("isAllStrategyCanceled", is_all_strategy_canceled)
 
