@@ -252,7 +252,12 @@ def test_an_order_that_never_says_what_was_filled_is_unknown(
 def test_a_model_says_what_its_types_say_or_leaves_it_out(
     bitopro_sandbox: Sandbox, bare: Callable[..., Any]
 ) -> None:
-    values = {"price": None, "amount": 5, "action": float("nan"), "timestamp": "soon"}
+    values: dict[str, object] = {
+        "price": None,
+        "amount": 5,
+        "action": float("nan"),
+        "timestamp": "soon",
+    }
     bitopro_sandbox.faults.add(edited(**values), method="DELETE")
     cancelled = bare(cancel_order, lambda: client_of(bitopro_sandbox), *ORDER)
     assert (cancelled.price, cancelled.amount) == (UNSET, "5")
@@ -480,9 +485,11 @@ def test_the_parameters_of_a_history_are_named_for_type_checkers() -> None:
 @asynccontextmanager
 async def following(sandbox: Sandbox) -> Any:
     async with client_of(sandbox, timeout=5, policy=SendingPolicy(limit_share=None)) as client:
-        options = {"first_backoff_seconds": 0.1, "timing": HASTY}
         async with order_history(
-            client=client, stream_url=sandbox.stream_url, **options
+            client=client,
+            stream_url=sandbox.stream_url,
+            first_backoff_seconds=0.1,
+            timing=HASTY,
         ) as history:
             yield history
 
