@@ -6,7 +6,6 @@ by reading until the order is final.
 """
 
 import contextlib
-import math
 from collections.abc import Generator
 from datetime import datetime
 from decimal import Decimal
@@ -15,26 +14,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
-from bitopro_client.api.orders import cancel_order, get_order
+from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
 from bitopro_client.types import UNSET, Unset
 
-from .answers import is_about_identity, is_about_order
 from .connection import OrdersClient
 from .errors import (
-    AuthenticationError,
-    BadRequestError,
     BitoProError,
-    ClockMismatchError,
     InvalidArgumentError,
-    NotFoundError,
     NotSentError,
     OutcomeUnknownError,
-    PermissionDeniedError,
-    RateLimitedError,
     RejectedError,
 )
 from .policy import require_seconds
+from .reading import Reading
+from .refusals import Refusals, is_about_key, names_no_order, names_no_path
 from .signals import is_cancellation
 from .states import (
     FILLED,
@@ -47,14 +41,12 @@ from .states import (
     status_of,
     time_of,
 )
-from .steps import Step, Wait
+from .steps import Step
 from .transport import Tally
 
 if TYPE_CHECKING:
     import asyncio
 
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
 #: How long an accepted cancel may take before it is repeated.
 PATIENCE_SECONDS = 1.0
 #: How long a request whose answer was lost may still be under way, unless `resolve` is told
@@ -391,133 +383,6 @@ def _outcome(
     )
 
 
-class _Reading:
-    """Reads one order again and again, slower and slower, until a moment."""
-
-    def __init__(
-        self,
-        client: OrdersClient,
-        pair: str,
-        order_id: str,
-        timeout: float,
-        tally: Tally | None = None,
-    ) -> None:
-        require_seconds("timeout", timeout)
-        self._client, self._pair, self._order_id = client, pair, order_id
-        self._deadline = client.timing.monotonic() + timeout
-        self._pause, self._tally = FIRST_PAUSE_SECONDS, tally
-        self.last_seen: Order | None = None
-        #: When the last reading began, on the monotonic clock: it is at least as new as that.
-        self.began_at = self._deadline
-
-    def seconds_left(self) -> float:
-        return self._deadline - self._client.timing.monotonic()
-
-    def read(self) -> Generator[Step, Any, Order | BitoProError]:
-        """Read once; return the order, or why it could not be read."""
-        call = get_order.call(self._pair, self._order_id)
-        self.began_at = self._client.timing.monotonic()
-        try:
-            order = (
-                yield from self._client.steps(call, seconds=self.seconds_left(), tally=self._tally)
-            ).parsed
-        except InvalidArgumentError:
-            raise
-        except BitoProError as error:
-            return error
-        self.last_seen = order
-        return order
-
-    def has_time(self) -> bool:
-        """Say whether there is time left for another reading."""
-        return self.seconds_left() > self._pause
-
-    def pause(self) -> Generator[Step, Any, bool]:
-        """Wait before the next reading; return False if there is no time left for one."""
-        if not self.has_time():
-            return False
-        seconds = self._pause * (0.5 + self._client.timing.random() / 2)
-        self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 1.5)
-        yield Wait(seconds)
-        return True
-
-    def unknown(self, tally: Tally, sent_ms: int, why: str = "") -> OutcomeUnknownError:
-        seen, what = self.last_seen, "it could not be read"
-        if seen is not None:
-            what = f"its status was {seen.status}"
-            if status_of(seen) in FINAL:
-                what += ", without a word on how much was filled"
-        error = OutcomeUnknownError(
-            f"{why or 'the order was not final in time'}; when last read, {what}"
-        )
-        error.operation = cancel_order.OPERATION.name
-        error.arguments = {"pair": self._pair, "orderId": self._order_id}
-        error.attempts, error.sent_ms, error.last_seen = tally.sent, sent_ms, seen
-        return error
-
-
-@define
-class _Refusals:
-    """What the exchange itself has said against a cancel, and when, on the monotonic clock.
-
-    A limit or a clock says nothing of the order, so these count only until something else does.
-
-    Attributes:
-        last: The last refusal, whoever it came from.
-        first_at: When the first one came that counts.
-        last_at: When the last one came that counts.
-        are_about_order: Whether they are more than a limit or a clock.
-    """
-
-    last: RejectedError | None = None
-    first_at: float | None = None
-    last_at: float = 0.0
-    are_about_order: bool = False
-
-    def note(self, error: RejectedError, now: float) -> float:
-        """Take note of one; return from when on another cancel of a live order is worth sending."""
-        self.last = error
-        if not error.message:  # it is not the exchange's own JSON
-            return now + PATIENCE_SECONDS
-        is_about_order = not isinstance(error, RateLimitedError | ClockMismatchError)
-        if is_about_order >= self.are_about_order:
-            if self.first_at is None or is_about_order > self.are_about_order:
-                self.first_at, self.are_about_order = now, is_about_order
-            self.last_at = now
-        if not is_about_order or self.first_at == now:
-            return now
-        return math.inf if self._came_again() else (self.first_at or now) + LAG_SECONDS
-
-    def _came_again(self) -> bool:
-        return self.first_at is not None and self.last_at - self.first_at >= LAG_SECONDS
-
-    def leave_open(self, read_from: float) -> bool:
-        """Say whether an order that was read as live then had not been final when refused."""
-        since = self.last_at if self.are_about_order else self.first_at
-        return since is not None and self._came_again() and read_from - since >= LAG_SECONDS
-
-    def leave_nothing(self, read_from: float) -> bool:
-        """Say whether an order that was not found then had not been there when refused."""
-        return _names_no_order(self.last) and read_from - self.last_at >= LAG_SECONDS
-
-
-def _names_no_order(error: object) -> bool:
-    """Say whether it is the exchange's own 404 to an order, and not one to the path."""
-    return isinstance(error, NotFoundError) and is_about_order(error.message)
-
-
-def _names_no_path(error: object) -> bool:
-    """Say whether it is a 404 that is not about an order."""
-    return getattr(error, "status", None) == 404 and not _names_no_order(error)
-
-
-def _is_about_key(error: object) -> bool:
-    """Say whether no other request of this key will do better."""
-    if isinstance(error, BadRequestError):
-        return is_about_identity(error.message)
-    return isinstance(error, AuthenticationError | PermissionDeniedError)
-
-
 def _confirmation(
     client: OrdersClient,
     pair: str,
@@ -527,11 +392,11 @@ def _confirmation(
     tally: Tally,
     told: _Told | None = None,
 ) -> Generator[Step, Any, CancelOutcome]:
-    reading = _Reading(client, pair, order_id, timeout, told.reading if told else None)
+    reading = Reading(client, pair, order_id, timeout, told.reading if told else None)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
     may_have_worked = accepted = False
-    refusals = _Refusals()
+    refusals = Refusals()
     repeat_from = now()
     sent_ms = 0
     order: Order | BitoProError | None = None
@@ -561,7 +426,7 @@ def _confirmation(
                     if not may_have_worked and refusals.last is None:
                         raise
                 except RejectedError as error:
-                    if not may_have_worked and _is_about_key(error):
+                    if not may_have_worked and is_about_key(error):
                         raise
                     later = refusals.note(error, now())
                     repeat_from = repeat_from if may_have_worked else later
@@ -579,11 +444,11 @@ def _confirmation(
                     # While only a limit or a clock is in the way, there is hope until the end.
                     if is_open and (refusals.are_about_order or not reading.has_time()):
                         return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
-            elif not may_have_worked and _is_about_key(order):
+            elif not may_have_worked and is_about_key(order):
                 raise order  # noqa: TRY301 - the `except` is for interruptions
             elif (
                 not may_have_worked
-                and _names_no_order(order)
+                and names_no_order(order)
                 and reading.last_seen is None
                 and refusals.leave_nothing(reading.began_at)
             ):
@@ -597,7 +462,7 @@ def _confirmation(
             raise
         why = INTERRUPTED if is_cut else f"it ended in a {type(error).__name__}"
     last = refusals.last
-    if not why and reading.last_seen is None and _names_no_path(order):
+    if not why and reading.last_seen is None and names_no_path(order):
         why = "the path of the order is not known there, so base_url may be wrong"
     unknown = reading.unknown(tally, sent_ms, why)
     unknown.accepted = accepted
@@ -613,7 +478,7 @@ def _resolution(
         raise InvalidArgumentError(
             "error must be about one order, such as that of a cancel: it names no pair and orderId"
         )
-    reading, tally = _Reading(client, pair, order_id, timeout), Tally(error.attempts)
+    reading, tally = Reading(client, pair, order_id, timeout), Tally(error.attempts)
     gone_ms = error.sent_ms + round((under_way_seconds + LAG_SECONDS) * 1000)
     live = 0
     while True:
@@ -625,7 +490,7 @@ def _resolution(
             live += is_gone and status_of(order) in LIVE
             if live == LIVE_READINGS:
                 return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
-        elif _is_about_key(order):
+        elif is_about_key(order):
             raise order
         if not (yield from reading.pause()):
             unknown = reading.unknown(tally, error.sent_ms)
