@@ -146,10 +146,10 @@ def fitted(value: T) -> T:
     """Return a model each of whose fields is of its type, or left out.
 
     A whole number in place of text is written as text, which is as exact. What else is not of its
-    type, such as null, is left out: the field is `UNSET`.
+    type, such as null, is left out: the field is `UNSET`. A text that must be there is empty.
 
     Raises:
-        TypeError: If it is a field that may not be left out.
+        TypeError: If it is another field that must be there.
     """
     if isinstance(value, list):
         for each in value:
@@ -168,6 +168,8 @@ def fitted(value: T) -> T:
                     setattr(value, name, str(given))
                 elif may_lack:
                     setattr(value, name, UNSET)
+                elif str in kinds:
+                    setattr(value, name, "")
                 else:
                     raise TypeError(f"{name} is not of its type")
     return value

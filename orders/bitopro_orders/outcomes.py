@@ -395,12 +395,18 @@ def _confirmation(
     reading = Reading(client, pair, order_id, timeout, told.reading if told else None)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
-    may_have_worked = accepted = False
+    may_have_worked = accepted = is_astray = False
     refusals = Refusals()
     repeat_from = now()
     sent_ms = 0
     order: Order | BitoProError | None = None
     why = ""
+
+    def is_open() -> bool:
+        seen = reading.last_seen
+        live = seen is not None and status_of(seen) in LIVE
+        return live and not may_have_worked and refusals.leave_open(reading.seen_from)
+
     try:
         while True:
             live = isinstance(order, Order) and status_of(order) in LIVE
@@ -435,15 +441,14 @@ def _confirmation(
             order = yield from reading.read()
             if told is not None and told.outcome is not None:
                 return told.outcome
+            is_astray = is_astray or names_no_path(order)
             if isinstance(order, Order):
                 found = outcome_of(order, pair, order_id, tally, seen_by="reading")
                 if found is not None:
                     return found
-                if not may_have_worked and status_of(order) in LIVE:
-                    is_open = refusals.leave_open(reading.began_at)
-                    # While only a limit or a clock is in the way, there is hope until the end.
-                    if is_open and (refusals.are_about_order or not reading.has_time()):
-                        return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
+                # While only a limit or a clock is in the way, there is hope until the end.
+                if refusals.are_about_order and is_open():
+                    return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
             elif not may_have_worked and is_about_key(order):
                 raise order  # noqa: TRY301 - the `except` is for interruptions
             elif (
@@ -461,8 +466,10 @@ def _confirmation(
         if not may_have_worked or not (is_cut or isinstance(error, Exception)):
             raise
         why = INTERRUPTED if is_cut else f"it ended in a {type(error).__name__}"
-    last = refusals.last
-    if not why and reading.last_seen is None and names_no_path(order):
+    last, is_recent = refusals.last, now() - reading.seen_from <= LAG_SECONDS
+    if is_open() and is_recent and isinstance(order, Order | NotSentError):
+        return _outcome(State.OPEN, reading.last_seen, pair, order_id, tally, "reading")
+    if not why and reading.last_seen is None and is_astray:
         why = "the path of the order is not known there, so base_url may be wrong"
     unknown = reading.unknown(tally, sent_ms, why)
     unknown.accepted = accepted

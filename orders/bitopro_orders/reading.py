@@ -29,8 +29,8 @@ class Reading:
 
     Attributes:
         last_seen: The order as it was last read.
-        began_at: When the last reading began, on the monotonic clock, in seconds: what was read is
-            as new as the exchange's lag from then.
+        began_at: When the last reading began, on the monotonic clock, in seconds.
+        seen_from: When the one began that read `last_seen`: it is older by no more than the lag.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Reading:
         self._deadline = client.timing.monotonic() + timeout
         self._pause, self._tally = FIRST_PAUSE_SECONDS, tally
         self.last_seen: Order | None = None
-        self.began_at = self._deadline
+        self.began_at = self.seen_from = self._deadline
 
     def seconds_left(self) -> float:
         """Return how much time is left."""
@@ -64,19 +64,15 @@ class Reading:
             raise
         except BitoProError as error:
             return error
-        self.last_seen = order
+        self.last_seen, self.seen_from = order, self.began_at
         return order
-
-    def has_time(self) -> bool:
-        """Say whether there is time left for another reading."""
-        return self.seconds_left() > self._pause
 
     def pause(self) -> Generator[Step, Any, bool]:
         """Wait before the next reading; return False if there is no time left for one."""
-        if not self.has_time():
-            return False
         seconds = self._pause * (0.5 + self._client.timing.random() / 2)
         self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 1.5)
+        if self.seconds_left() <= seconds:
+            return False
         yield Wait(seconds)
         return True
 

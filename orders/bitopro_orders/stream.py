@@ -207,6 +207,7 @@ class OrderHistory:
     _tried: asyncio.Event = field(factory=asyncio.Event, init=False)
     _finals: dict[Key, set[asyncio.Future[Order]]] = field(factory=dict, init=False)
     _gap_at: float = field(default=-math.inf, init=False)
+    _read_at: dict[Key, float] = field(factory=dict, init=False)
     _filling: asyncio.Task[None] | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _end: BitoProError | None = field(default=None, init=False)
@@ -502,14 +503,16 @@ class OrderHistory:
     async def _fill_gap(self, client: Client) -> None:
         """Read each order that may have changed until it is final or what is read is new enough."""
         now = self._timing.monotonic
-        read_at: dict[Key, float] = {}
         due_at: dict[Key, float] = {}
         for attempt in count():
+            keys = self._changes.live() | self._finals.keys()
+            self._read_at = {key: at for key, at in self._read_at.items() if key in keys}
             new_enough = self._gap_at + LAG_SECONDS
             unread = {
                 key
-                for key in self._changes.live() | self._finals.keys()
-                if self._changes.final(key) is None and read_at.get(key, -math.inf) < new_enough
+                for key in keys
+                if self._changes.final(key) is None
+                and self._read_at.get(key, -math.inf) < new_enough
             }
             if not unread:
                 return
@@ -525,7 +528,7 @@ class OrderHistory:
                     if _may_heal(error):
                         due_at[key] = now() + self._delay(attempt)
                         continue
-                read_at[key] = began
+                self._read_at[key] = began
             await self._timing.sleep_async(max(0.0, min(due_at[key] for key in unread) - now()))
 
 

@@ -1,4 +1,4 @@
-"""Random mixes of faults, each run repeatable by its seed, in seconds that take no time.
+"""Random mixes of faults, each chosen by its seed, in seconds that take no time.
 
 Client and sandbox share one loop, whose clock goes on when there is nothing left to do: a run of
 two hours takes some hundredths of a second, over real sockets. What is told must be what the
@@ -301,11 +301,13 @@ class Run:
                 sandbox.faults.clear()
                 for order_id, each in told.items():
                     self._check(sandbox, order_id, each)
+                when = "at once"
                 if dice.random() < 0.5:
                     await asyncio.sleep(HOURS_SECONDS)
+                    when = "hours later"
                 for order_id, each in told.items():
                     if isinstance(each.result, OutcomeUnknownError):
-                        again = await self._resolved(client, each.result)
+                        again = await self._resolved(client, each.result, when)
                         self._check(sandbox, order_id, again)
                 assert settled == {each.id: sandbox.book.get(each.id) for each in orders}
 
@@ -383,10 +385,9 @@ class Run:
                 self.loop.call_later(seconds, task.cancel)
         return await self._result(task, "confirmed")
 
-    async def _resolved(self, client: OrdersClient, error: OutcomeUnknownError) -> Told:
-        return await self._result(
-            asyncio.ensure_future(resolve_async(client, error)), "resolved later"
-        )
+    async def _resolved(self, client: OrdersClient, error: OutcomeUnknownError, when: str) -> Told:
+        resolving = asyncio.ensure_future(resolve_async(client, error))
+        return await self._result(resolving, f"resolved {when}")
 
     async def _result(self, task: "asyncio.Future[CancelOutcome]", by: str) -> Told:
         try:
@@ -457,8 +458,9 @@ def _is_same(outcome: CancelOutcome, order: Order) -> bool:
 
 def run(seed: int) -> Report:
     """Play one mix."""
-    loop = Loop()
-    logging.getLogger("bitopro_orders").setLevel(logging.CRITICAL)
+    loop, logger = Loop(), logging.getLogger("bitopro_orders")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         mix = Run(seed, loop)
         try:
@@ -467,6 +469,7 @@ def run(seed: int) -> Report:
             mix.report.violations.append(f"seed {seed}: {error!r}")
         return mix.report
     finally:
+        logger.setLevel(level)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
@@ -482,7 +485,7 @@ def run_many(seeds: Iterable[int]) -> Report:
 
 def account(report: Report) -> Iterator[str]:
     """Say what the runs came to."""
-    for by in ("confirmed", "resolved later"):
+    for by in ("confirmed", "resolved at once", "resolved hours later"):
         counts = {k: n for k, n in report.counts.items() if k.startswith(by)}
         total = sum(counts.values())
         unknown = sum(n for name, n in counts.items() if ": unknown" in name)

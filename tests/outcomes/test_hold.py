@@ -260,12 +260,12 @@ def test_a_model_says_what_its_types_say_or_leaves_it_out(
     }
     bitopro_sandbox.faults.add(edited(**values), method="DELETE")
     cancelled = bare(cancel_order, lambda: client_of(bitopro_sandbox), *ORDER)
-    assert (cancelled.price, cancelled.amount) == (UNSET, "5")
-    assert (cancelled.action, cancelled.timestamp) == (UNSET, UNSET)
+    assert (cancelled.price, cancelled.amount) == ("", "5")
+    assert (cancelled.action, cancelled.timestamp) == ("", UNSET)
     values = {"price": float("nan"), "fee": 5, "total": 0.5, "clientId": "x", "feeSymbol": []}
     bitopro_sandbox.faults.add(edited(**values), method="GET")
     order = bare(get_order, lambda: client_of(bitopro_sandbox), *ORDER)
-    assert (order.price, order.fee, order.total) == (UNSET, "5", "0.5")
+    assert (order.price, order.fee, order.total) == ("", "5", "0.5")
     assert (order.client_id, order.fee_symbol, order.executed_amount) == (UNSET, UNSET, "0")
 
 
@@ -386,7 +386,7 @@ async def test_a_task_cancelled_just_when_its_answer_is_whole_keeps_it(
 async def test_a_task_cancelled_while_a_transport_closes_its_answer_keeps_it() -> None:
     class Stream(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
-            yield b'{"orderId":"2959906694"}'
+            yield b'{"action":"BUY","amount":"1","orderId":"2959906694","price":"1"}'
 
         async def aclose(self) -> None:
             task.cancel()

@@ -10,8 +10,3 @@ def test_what_is_told_is_what_the_book_says_or_is_unknown() -> None:
     assert report.violations == []
     assert sum(report.counts.values()) >= 40
     assert {"confirmed: CANCELLED", "confirmed: FILLED"} <= report.counts.keys()
-
-
-def test_a_seed_repeats_its_run() -> None:
-    first, again = mixes.run(7), mixes.run(7)
-    assert first.counts == again.counts

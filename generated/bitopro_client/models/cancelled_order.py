@@ -15,29 +15,29 @@ T = TypeVar("T", bound="CancelledOrder")
 @_attrs_define
 class CancelledOrder:
     """A cancel that the exchange accepted, with what it tells of the order. That it names the order is what makes it one:
-    what else is missing, null or of another type is left out.
+    a text that is null or of another type is empty, anything else is left out.
 
     """
 
-    order_id: str
-    """ The id of the cancelled order. """
-    action: str | Unset = UNSET
+    action: str
     """ The order's side. Documented are BUY and SELL; others are passed on. """
-    amount: str | Unset = UNSET
+    amount: str
     """ The amount, in the pair's base currency, as decimal text. Whether it is the original or the remaining amount
     is not documented. """
-    price: str | Unset = UNSET
+    order_id: str
+    """ The id of the cancelled order. """
+    price: str
     """ The price, in the pair's quote currency, as decimal text. """
     timestamp: int | Unset = UNSET
     """ When, in milliseconds since the epoch. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        order_id = self.order_id
-
         action = self.action
 
         amount = self.amount
+
+        order_id = self.order_id
 
         price = self.price
 
@@ -47,15 +47,12 @@ class CancelledOrder:
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
+                "action": action,
+                "amount": amount,
                 "orderId": order_id,
+                "price": price,
             }
         )
-        if action is not UNSET:
-            field_dict["action"] = action
-        if amount is not UNSET:
-            field_dict["amount"] = amount
-        if price is not UNSET:
-            field_dict["price"] = price
         if timestamp is not UNSET:
             field_dict["timestamp"] = timestamp
 
@@ -64,20 +61,20 @@ class CancelledOrder:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
+        action = d.pop("action")
+
+        amount = d.pop("amount")
+
         order_id = d.pop("orderId")
 
-        action = d.pop("action", UNSET)
-
-        amount = d.pop("amount", UNSET)
-
-        price = d.pop("price", UNSET)
+        price = d.pop("price")
 
         timestamp = d.pop("timestamp", UNSET)
 
         cancelled_order = cls(
-            order_id=order_id,
             action=action,
             amount=amount,
+            order_id=order_id,
             price=price,
             timestamp=timestamp,
         )

@@ -15,7 +15,8 @@ T = TypeVar("T", bound="Order")
 @_attrs_define
 class Order:
     """An order at one moment. Fields come and go with the order's type and with the exchange's versions: unknown ones are
-    kept in `additional_properties`, and what is missing, null or of another type is left out.
+    kept in `additional_properties`. What is null or of another type is left out; where the field must be there, a text
+    is empty.
 
     """
 
@@ -23,23 +24,23 @@ class Order:
     """ The order's id. """
     pair: str
     """ The trading pair, {BASE}_{QUOTE}, in lower case. """
+    action: str
+    """ The order's side. Documented are BUY and SELL; others are passed on. """
+    type_: str
+    """ The order's type. Documented are LIMIT, MARKET, STOP_LIMIT, SP_OCO_STOPLIMIT and SL_OCO_STOPLIMIT; others
+    are passed on. """
     status: int
     """ The order's state: -1 not triggered, 0 open, 1 open and partly filled, 2 filled, 3 partly filled and then
     cancelled, 4 cancelled, 6 cancelled as post-only. -1, 0 and 1 are live, the other documented ones are final. """
-    action: str | Unset = UNSET
-    """ The order's side. Documented are BUY and SELL; others are passed on. """
-    type_: str | Unset = UNSET
-    """ The order's type. Documented are LIMIT, MARKET, STOP_LIMIT, SP_OCO_STOPLIMIT and SL_OCO_STOPLIMIT; others
-    are passed on. """
-    price: str | Unset = UNSET
+    price: str
     """ The limit price, in the quote currency, as decimal text. """
-    avg_execution_price: str | Unset = UNSET
+    avg_execution_price: str
     """ The mean price of what was filled, in the quote currency, as decimal text; 0 before the first fill. """
-    original_amount: str | Unset = UNSET
+    original_amount: str
     """ The amount ordered, in the base currency, as decimal text. """
-    remaining_amount: str | Unset = UNSET
+    remaining_amount: str
     """ The amount not filled, in the base currency, as decimal text. """
-    executed_amount: str | Unset = UNSET
+    executed_amount: str
     """ The amount filled, in the base currency, as decimal text. """
     fee: str | Unset = UNSET
     """ The fee paid, in feeSymbol, as decimal text. """
@@ -75,11 +76,11 @@ class Order:
 
         pair = self.pair
 
-        status = self.status
-
         action = self.action
 
         type_ = self.type_
+
+        status = self.status
 
         price = self.price
 
@@ -121,23 +122,16 @@ class Order:
             {
                 "id": id,
                 "pair": pair,
+                "action": action,
+                "type": type_,
                 "status": status,
+                "price": price,
+                "avgExecutionPrice": avg_execution_price,
+                "originalAmount": original_amount,
+                "remainingAmount": remaining_amount,
+                "executedAmount": executed_amount,
             }
         )
-        if action is not UNSET:
-            field_dict["action"] = action
-        if type_ is not UNSET:
-            field_dict["type"] = type_
-        if price is not UNSET:
-            field_dict["price"] = price
-        if avg_execution_price is not UNSET:
-            field_dict["avgExecutionPrice"] = avg_execution_price
-        if original_amount is not UNSET:
-            field_dict["originalAmount"] = original_amount
-        if remaining_amount is not UNSET:
-            field_dict["remainingAmount"] = remaining_amount
-        if executed_amount is not UNSET:
-            field_dict["executedAmount"] = executed_amount
         if fee is not UNSET:
             field_dict["fee"] = fee
         if fee_symbol is not UNSET:
@@ -172,21 +166,21 @@ class Order:
 
         pair = d.pop("pair")
 
+        action = d.pop("action")
+
+        type_ = d.pop("type")
+
         status = d.pop("status")
 
-        action = d.pop("action", UNSET)
+        price = d.pop("price")
 
-        type_ = d.pop("type", UNSET)
+        avg_execution_price = d.pop("avgExecutionPrice")
 
-        price = d.pop("price", UNSET)
+        original_amount = d.pop("originalAmount")
 
-        avg_execution_price = d.pop("avgExecutionPrice", UNSET)
+        remaining_amount = d.pop("remainingAmount")
 
-        original_amount = d.pop("originalAmount", UNSET)
-
-        remaining_amount = d.pop("remainingAmount", UNSET)
-
-        executed_amount = d.pop("executedAmount", UNSET)
+        executed_amount = d.pop("executedAmount")
 
         fee = d.pop("fee", UNSET)
 
@@ -215,9 +209,9 @@ class Order:
         order = cls(
             id=id,
             pair=pair,
-            status=status,
             action=action,
             type_=type_,
+            status=status,
             price=price,
             avg_execution_price=avg_execution_price,
             original_amount=original_amount,
