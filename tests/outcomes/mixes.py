@@ -54,7 +54,7 @@ from bitopro_sandbox.book import Book
 from bitopro_sandbox.faults import Answer, Faults, json_answer
 from bitopro_sandbox.journal import Journal
 from bitopro_sandbox.server import HOST, _Server
-from tests.outcomes.support import edited, requests_for
+from tests.outcomes.support import NOWHERE, edited, requests_for
 from tests.support import credentials_of
 
 START_MS = 1_800_000_000_000
@@ -366,7 +366,7 @@ class Run:
         later = self.loop.call_later(self.dice.uniform(0, 12), self._arm, sandbox)
         ids = [each.id for each in orders]
         if self.dice.random() < 0.2:
-            ids.append("1")  # there is no such order
+            ids.append(NOWHERE[1])
         try:
             told = await asyncio.gather(
                 *(self._told(client, order_id, history) for order_id in ids)
@@ -402,7 +402,8 @@ class Run:
             name = (
                 f"unknown, {'task cancelled' if 'was cancelled' in str(result) else 'no time left'}"
             )
-        self.report.counts[f"{told.by}: {name}"] += 1
+        what = " (no such order)" if order_id == NOWHERE[1] else ""
+        self.report.counts[f"{told.by}: {name}{what}"] += 1
         why = self._wrong(sandbox, order_id, told)
         if why:
             self.report.violations.append(f"seed {self.seed}, order {order_id}: {why}; {result!r}")
@@ -437,7 +438,8 @@ def _is_truth(sandbox: Sandbox, outcome: CancelOutcome, told_at: float) -> bool:
         then = START_MS + round((told_at - LAG_SECONDS) * 1000)
         seen = [each for each in changes if each.at_ms <= then]
         return (
-            seen[-1].new.is_live
+            bool(seen)
+            and seen[-1].new.is_live
             and not any(each.cause == "cancel" for each in changes)
             and any(_is_same(outcome, each.order) for each in changes)
         )
