@@ -23,17 +23,23 @@ TIMELESS = Timing(
 HASTE = 25
 
 
-async def _sleep_hastily(seconds: float) -> None:
-    await asyncio.sleep(seconds / HASTE)
+def hasty(haste: float) -> Timing:
+    """Return seconds that pass quickly, for what takes many of them.
+
+    What goes over a socket takes its time all the same, so give it many, too.
+    """
+
+    async def sleep_async(seconds: float) -> None:
+        await asyncio.sleep(seconds / haste)
+
+    return Timing(
+        monotonic=lambda: time.monotonic() * haste,
+        sleep=lambda seconds: time.sleep(seconds / haste),
+        sleep_async=sleep_async,
+    )
 
 
-#: Seconds that pass quickly, for what takes many of them. What goes over a socket takes its time
-#: all the same, so give it many, too.
-HASTY = Timing(
-    monotonic=lambda: time.monotonic() * HASTE,
-    sleep=lambda seconds: time.sleep(seconds / HASTE),
-    sleep_async=_sleep_hastily,
-)
+HASTY = hasty(HASTE)
 
 
 def credentials_of(sandbox: Sandbox) -> Credentials:

@@ -467,7 +467,7 @@ def _confirmation(
             raise
         why = INTERRUPTED if is_cut else f"it ended in a {type(error).__name__}"
     last, is_recent = refusals.last, now() - reading.seen_from <= LAG_SECONDS
-    if is_open() and is_recent and isinstance(order, Order | NotSentError):
+    if is_open() and is_recent and not isinstance(order, RejectedError):
         return _outcome(State.OPEN, reading.last_seen, pair, order_id, tally, "reading")
     if not why and reading.last_seen is None and is_astray:
         why = "the path of the order is not known there, so base_url may be wrong"
