@@ -20,8 +20,8 @@ demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
 test: lint types drift  ## everything that must hold before a change is shared
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-soak: .venv/ready  ## run the throttle's state machine with faults at random (MINUTES=10)
-	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) $(SEED:%=--seed %) $(KIND:%=--kind %)
+soak: .venv/ready  ## run mixes of faults at random: on outcomes (RUNS=2000), on the throttle (MINUTES=10)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) $(RUNS:%=--runs %) $(SEED:%=--seed %) $(KIND:%=--kind %)
 
 bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs nginx; seven minutes)
 	@$(BENCHMARKS) -m benchmarks.run $(BENCH)

@@ -1,7 +1,7 @@
 """Fixtures of all the tests. Everything runs against this machine, most of it the sandbox."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -11,6 +11,7 @@ from bitopro_client.models import CancelledOrder
 from bitopro_orders import OrdersClient, connect, throttle
 from bitopro_sandbox import Sandbox
 from tests.support import credentials_of
+from tests.throttle import stores
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +30,13 @@ def _throttles_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what a test learns of a key's limits, clock and nonces from the next test."""
     monkeypatch.setattr(throttle, "_throttles", {})
     monkeypatch.setattr(throttle, "_shared_stores", {})
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a Redis for all tests that leave it alone."""
+    with stores.redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 class Canceller(Protocol):

@@ -1,7 +1,9 @@
-"""Runs the throttle's state machine for minutes, with faults at random, and says what it found.
+"""Runs mixes of faults at random, first on the outcomes and then on the throttle.
 
-It ends at the first violation with 1, and prints the seed that repeats its orders (not what several
-processes do at the same moment).
+The outcomes are held against the sandbox's book, in `--runs` mixes whose seconds take no time, and
+how many are unknown is told. Then the throttle's state machine runs for minutes. It ends at the
+first violation with 1, and prints the seed that repeats its orders (not what several processes do
+at the same moment).
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from hypothesis import seed as seeded
 
+from tests.outcomes import mixes
 from tests.throttle.machine import Pool, Redis
 from tests.throttle.test_state_machine import Report, machine_of, run
 
@@ -28,8 +31,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, help="repeat one run of examples")
     parser.add_argument("--kind", choices=KINDS, help="what the processes share")
+    parser.add_argument("--runs", type=int, default=2000, help="how many mixes on the outcomes")
     parser.add_argument("--keep-going", action="store_true", help="also after a violation")
     chosen = parser.parse_args()
+    if not _outcomes_hold(chosen.runs, 0 if chosen.seed is None else chosen.seed):
+        return 1
     kinds = itertools.cycle([chosen.kind] if chosen.kind else KINDS)
     ends = time.monotonic() + chosen.minutes * 60
     report, pool, failed = Report(), Pool(), False
@@ -64,6 +70,16 @@ def main() -> int:
         print(f"{count:8} {name}")
     print("violations were found" if failed else "no violation")
     return int(failed)
+
+
+def _outcomes_hold(runs: int, first_seed: int) -> bool:
+    """Play so many mixes of faults and say what they came to."""
+    began = time.monotonic()
+    report = mixes.run_many(range(first_seed, first_seed + runs))
+    print("\n".join(mixes.account(report)))
+    held = "a violation" if report.violations else "no violation"
+    print(f"outcomes: {runs} runs in {time.monotonic() - began:.0f} s, {held}", flush=True)
+    return not report.violations
 
 
 if __name__ == "__main__":

@@ -1,28 +1,17 @@
 """The README's Python runs, and what the README says of commands and errors is so."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import bitopro_orders
-from bitopro_orders import __version__, stream
+from bitopro_orders import __version__
 from bitopro_sandbox import OrderStatus, Sandbox
 from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-def _at(stream_url: str) -> Callable[..., None]:
-    """Return what makes an order history that follows the sandbox in place of the exchange."""
-    original = stream.OrderHistory.__init__
-
-    def init(self: stream.OrderHistory, *args: Any, **options: Any) -> None:
-        original(self, *args, **{"stream_url": stream_url, **options})
-
-    return init
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -34,7 +23,7 @@ def test_each_block_cancels_the_order(
     monkeypatch.setenv("BITOPRO_API_SECRET", account.api_secret)
     monkeypatch.setenv("BITOPRO_EMAIL", account.identity)
     monkeypatch.setenv("BITOPRO_BASE_URL", bitopro_sandbox.base_url)
-    monkeypatch.setattr(stream.OrderHistory, "__init__", _at(bitopro_sandbox.stream_url))
+    monkeypatch.setenv("BITOPRO_STREAM_URL", bitopro_sandbox.stream_url)
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), names)
     for name, function in names.items():

@@ -8,7 +8,7 @@ nothing of the exchange's endpoints.
 
 from typing import TYPE_CHECKING, Any
 
-from .credentials import Credentials, CredentialsError, base_url_from_env
+from .credentials import Credentials, CredentialsError, base_url_from_env, stream_url_from_env
 from .nonce import NonceSource, system_clock_ms
 from .signer import DEFAULT_HOSTS, Signer, UnsignableRequestError
 
@@ -24,6 +24,7 @@ __all__ = [
     "Signer",
     "UnsignableRequestError",
     "base_url_from_env",
+    "stream_url_from_env",
     "system_clock_ms",
 ]
 

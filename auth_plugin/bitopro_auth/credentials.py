@@ -10,6 +10,7 @@ API_KEY = "BITOPRO_API_KEY"
 API_SECRET = "BITOPRO_API_SECRET"  # noqa: S105 - the variable's name
 EMAIL = "BITOPRO_EMAIL"
 BASE_URL = "BITOPRO_BASE_URL"
+STREAM_URL = "BITOPRO_STREAM_URL"
 
 
 class CredentialsError(ValueError):
@@ -95,6 +96,11 @@ class Credentials:
 def base_url_from_env(environ: Mapping[str, str] | None = None) -> str | None:
     """Read BITOPRO_BASE_URL; None if it is missing or empty."""
     return _read(BASE_URL, environ) or None
+
+
+def stream_url_from_env(environ: Mapping[str, str] | None = None) -> str | None:
+    """Read BITOPRO_STREAM_URL; None if it is missing or empty."""
+    return _read(STREAM_URL, environ) or None
 
 
 def _read(name: str, environ: Mapping[str, str] | None) -> str:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
-from attrs import field, frozen
+from attrs import field, fields, frozen, has
 
 from .errors import InvalidArgument, UnexpectedStatus, UnreadableAnswer
 
@@ -29,8 +29,10 @@ UNSET: Unset = Unset()
 
 T = TypeVar("T")
 
-# Made once: `json.loads` makes a decoder each time it is asked for other numbers.
-_DECODE = json.JSONDecoder(parse_float=str, parse_constant=str).decode
+# Made once: `json.loads` makes a decoder each time it is asked for other numbers. NaN and Infinity
+# are no JSON and no number either: they count as null.
+_DECODE = json.JSONDecoder(parse_float=str, parse_constant=lambda _: None).decode
+_PLAIN = {"str": str, "int": int, "bool": bool}
 _STEP = re.compile(r"\{\}|\[\]|\w+")
 # No documented body is so deep; one that contains itself is.
 _DEEPEST = 20
@@ -137,7 +139,7 @@ class Call(Generic[T]):
         try:
             # Decimal text stays text even where the exchange sends a number: never a float.
             body = _DECODE(content.decode())
-            parsed = self._parse(body)
+            parsed = fitted(self._parse(body))
             strange = [name for name in self.operation.answer_repeats if self._differs(name, body)]
         except Exception as error:
             raise UnreadableAnswer(status, content, f"{type(error).__name__}: {error}") from error
@@ -217,6 +219,50 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def fitted(value: T) -> T:
+    """Return a model each of whose fields is of its type, or left out.
+
+    A whole number in place of text is written as text, which is as exact. What else is not of its
+    type, such as null, is left out: the field is `UNSET`. A text that must be there is empty.
+
+    Raises:
+        TypeError: If it is another field that must be there.
+    """
+    if isinstance(value, list):
+        for each in value:
+            fitted(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            fitted(each)
+    elif has(type(value)):
+        model: type = type(value)
+        for name, kinds, may_lack in _fields_of(model):
+            given = getattr(value, name)
+            if not kinds:
+                fitted(given)
+            elif type(given) not in kinds and given is not UNSET:
+                if type(given) is int and str in kinds:
+                    setattr(value, name, str(given))
+                elif may_lack:
+                    setattr(value, name, UNSET)
+                elif str in kinds:
+                    setattr(value, name, "")
+                else:
+                    raise TypeError(f"{name} is not of its type")
+    return value
+
+
+@cache
+def _fields_of(model: type) -> list[tuple[str, frozenset[type], bool]]:
+    """Return each field's name, its plain types (none for other models) and if it may be left out."""
+    found = []
+    for each in fields(model):
+        names = [name.strip() for name in str(each.type).split("|")]
+        plain = frozenset(_PLAIN[name] for name in names if name in _PLAIN)
+        found.append((each.name, plain, "Unset" in names))
+    return found
+
+
 def plain(value: Any) -> Any:
     """Return a text as a plain `str`, anything else as it is.
 
@@ -271,13 +317,16 @@ def check_text(
     Raises:
         errors.InvalidArgument: Naming the parameter, the rule, and what it was.
     """
-    if (
-        type(value) is not str
-        or not min_length <= len(value) <= max_length
-        or re.fullmatch(pattern, value, re.ASCII) is None
-    ):
+    if type(value) is not str:
+        raise InvalidArgument(parameter, f"text such as {example}", type(value).__name__)
+    if not min_length <= len(value) <= max_length or not _compiled(pattern).fullmatch(value):
         rule = f"text of {min_length} to {max_length} characters that matches {pattern}"
         _refuse(parameter, rule, example, value)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)
 
 
 def check_boolean(parameter: str, value: object) -> None:
@@ -388,6 +437,7 @@ __all__ = [
     "check_body",
     "check_boolean",
     "check_text",
+    "fitted",
     "given",
     "json_text",
     "plain",

@@ -31,6 +31,8 @@ from .outcomes import (
     cancel_and_confirm_async,
     resolve,
     resolve_async,
+    resolve_order,
+    resolve_order_async,
 )
 from .policy import AttemptRecord, SendingPolicy
 from .timing import Timing
@@ -66,6 +68,8 @@ __all__ = [
     "order_history",
     "resolve",
     "resolve_async",
+    "resolve_order",
+    "resolve_order_async",
 ]
 
 

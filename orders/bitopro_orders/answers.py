@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 
@@ -29,6 +30,12 @@ LEAST_SECRET = 4
 #: What asks for more than a year has not understood the header.
 LONGEST_WAIT_SECONDS = 366 * 86400
 
+#: What routers, frameworks and proxies say of a path that they do not know. The exchange's own
+#: words for an order that is not there are not documented; these are not about an order.
+UNKNOWN_PATH = re.compile(r"(404 )?(page |url |path |route )?not found|no route .*")
+BASE_URL_ADVICE = "Check base_url, such as https://api.bitopro.com/v3: no such path is known there"
+IDENTITY_ADVICE = "Check the account's e-mail (identity, BITOPRO_EMAIL)"
+
 REFUSALS: Mapping[int, type[RejectedError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -49,7 +56,9 @@ def error_of(
     """Return the error that an answer without success stands for.
 
     A 408 is documented without a word on whether the request was processed, so it is unknown,
-    as is everything that is not a 4xx: a 5xx, a CDN's own status, a redirect.
+    as is everything that is not a 4xx: a 5xx, a CDN's own status, a redirect. So is a 404 that is
+    not the exchange's `{"error": ...}`: it comes from something before it, and says nothing of an
+    order.
 
     Args:
         status: The HTTP status; anything but a 2xx.
@@ -61,13 +70,31 @@ def error_of(
     if status == 408 or not 400 <= status < 500:
         return OutcomeUnknownError(f"the exchange answered {status}", status=status)
     message = exchange_message(content, secrets)
+    if status == 404 and not message:
+        reason = "a 404 that is not the exchange's own; base_url may be wrong, or a proxy answered"
+        return OutcomeUnknownError(reason, status=status)
     if status == 409:
         return ClockMismatchError(
             status, message, difference_ms=clock_difference_ms(headers, now_ms)
         )
     if status == 429:
         return RateLimitedError(status, message, retry_after=retry_after_seconds(headers, now_ms))
-    return REFUSALS.get(status, RejectedError)(status, message)
+    advice = ""
+    if status == 404 and not is_about_order(message):
+        advice = BASE_URL_ADVICE
+    elif status == 400 and is_about_identity(message):
+        advice = IDENTITY_ADVICE
+    return REFUSALS.get(status, RejectedError)(status, message, advice=advice)
+
+
+def is_about_order(message: str) -> bool:
+    """Say whether the text of a 404 may be about an order, and not about the path."""
+    return bool(message) and not UNKNOWN_PATH.fullmatch(message.strip(" .!").lower())
+
+
+def is_about_identity(message: str) -> bool:
+    """Say whether the text of a refusal is about the account's e-mail."""
+    return re.search(r"identity|e-?mail", message, re.IGNORECASE) is not None
 
 
 def exchange_message(content: bytes, secrets: Collection[Secret] = ()) -> str:

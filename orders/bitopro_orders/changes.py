@@ -2,12 +2,13 @@
 
 import json
 from collections import OrderedDict
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from bitopro_client.models import Order
+from bitopro_client.types import fitted
 
-from .states import FINAL, LEAST_MILLISECONDS, LIVE
+from .states import FINAL, LEAST_MILLISECONDS, LIVE, decimal_of
 
 TEXTS = (
     *("id", "pair", "action", "type", "price", "avgExecutionPrice"),
@@ -65,7 +66,7 @@ def _order_of(entry: object) -> Order:
     for name in ("status", "updatedTimestamp", "timestamp"):
         if type(fields.get(name, None if name == "status" else 0)) is not int:
             raise ValueError(f"an order's {name} is not a whole number")
-    order = Order.from_dict(fields)
+    order = fitted(Order.from_dict(fields))
     _state_of(order)
     return order
 
@@ -98,12 +99,10 @@ class _State(NamedTuple):
 
 def _state_of(order: Order) -> _State:
     texts = (order.price, order.avg_execution_price, order.original_amount, order.remaining_amount)
-    try:
-        executed, *others = (Decimal(text) for text in (order.executed_amount, *texts))
-    except (InvalidOperation, TypeError, ValueError):
-        raise ValueError("an order's amount is not a decimal number") from None
-    if not all(amount.is_finite() for amount in (executed, *others)):
-        raise ValueError("an order's amount is not finite")
+    executed, *found = (decimal_of(text) for text in (order.executed_amount, *texts))
+    others = [amount for amount in found if amount is not None]
+    if executed is None or len(others) < len(texts):
+        raise ValueError("an order's amount is not a finite decimal number")
     value = order.updated_timestamp or order.timestamp
     time = None
     if value:

@@ -320,6 +320,11 @@ class OrdersClient(Client):
         await self._sender.timing.sleep_async(0)
 
     @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return self._base_url
+
+    @property
     def timing(self) -> Timing:
         """The clocks, the sleeps and the randomness."""
         return self._sender.timing

@@ -65,9 +65,10 @@ class RejectedError(BitoProError):
 
     advice = "Read the exchange's message; nothing was done"
 
-    def __init__(self, status: int, message: str, *, note: str = "") -> None:
+    def __init__(self, status: int, message: str, *, note: str = "", advice: str = "") -> None:
         self.status = status
         self.message = message
+        self.advice = advice or self.advice
         text = f"the exchange refused with {status}: {message or 'no message'}"
         super().__init__(". ".join(filter(None, (text, note, self.advice))))
 
@@ -91,7 +92,7 @@ class PermissionDeniedError(RejectedError):
 
 
 class NotFoundError(RejectedError):
-    """404: there is no such order. This does not say that it was cancelled."""
+    """404 in the exchange's own words: no such order. This does not say that it was cancelled."""
 
     advice = "Check the pair and the order's id; it is not known that the order was cancelled"
 
@@ -147,11 +148,26 @@ class OutcomeUnknownError(BitoProError):
     sent_ms: int = 0
     last_seen: Order | None = None
     accepted: bool = False
-    advice = (
-        "Find out with resolve(), or read the order, before doing anything else: it may be "
-        "cancelled, filled or still open"
-    )
 
     def __init__(self, reason: str, *, status: int | None = None) -> None:
+        self.reason = reason
         self.status = status
-        super().__init__(f"the outcome is unknown: {reason}. {self.advice}")
+        super().__init__(reason)
+
+    @property
+    def advice(self) -> str:
+        """What to do next."""
+        if not {"pair", "orderId"} <= self.arguments.keys():
+            return "Read the orders that it is about before doing anything else"
+        if self.accepted:
+            return (
+                "The exchange had accepted the cancel: find out with resolve(), or read the order, "
+                "what was filled before it"
+            )
+        return (
+            "Find out with resolve(), or read the order, before doing anything else: it may be "
+            "cancelled, filled or still open"
+        )
+
+    def __str__(self) -> str:
+        return f"the outcome is unknown: {self.reason}. {self.advice}"

@@ -88,7 +88,7 @@ RATE = Failure(
     "a refused call was not processed; all who share the limit wait",
 )
 REFUSAL = Failure(
-    "any other 4xx but 408",
+    "any other 4xx but 408, a 404 only in the exchange's own JSON",
     Outcome.REFUSED,
     Retry.NO,
     "the exchange said no to this attempt; after an earlier attempt of unknown outcome, that one "
@@ -111,6 +111,12 @@ SERVER = Failure(
     Outcome.UNKNOWN,
     Retry.READS,
     "the answer comes from something before or beside the order book",
+)
+STRANGER = Failure(
+    "a 404 that is not the exchange's own JSON",
+    Outcome.UNKNOWN,
+    Retry.READS,
+    "something before the exchange does not know the path, or `base_url` is wrong",
 )
 REDIRECT = Failure(
     "a redirect, or any other status",

@@ -14,40 +14,48 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
-from bitopro_client.api.orders import cancel_order, get_order
+from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
 from bitopro_client.types import UNSET, Unset
 
 from .connection import OrdersClient
 from .errors import (
-    AuthenticationError,
     BitoProError,
-    ClockMismatchError,
     InvalidArgumentError,
-    NotFoundError,
     NotSentError,
     OutcomeUnknownError,
-    PermissionDeniedError,
-    RateLimitedError,
     RejectedError,
 )
 from .policy import require_seconds
+from .reading import Reading
+from .refusals import Refusals, is_about_key, names_no_order, names_no_path
 from .signals import is_cancellation
-from .states import FINAL, LIVE, decimal_of, status_of, time_of
-from .steps import Step, Wait
+from .states import (
+    FILLED,
+    FINAL,
+    LAG_SECONDS,
+    LIVE,
+    PARTLY_FILLED,
+    decimal_of,
+    executed_of,
+    status_of,
+    time_of,
+)
+from .steps import Step
 from .transport import Tally
 
 if TYPE_CHECKING:
     import asyncio
 
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
 #: How long an accepted cancel may take before it is repeated.
 PATIENCE_SECONDS = 1.0
-#: How often a cancel is refused, with the order read as live, before it is taken at its word.
-REFUSALS = 3
-#: No other request of this key will do better.
-FORBIDDEN = (AuthenticationError, PermissionDeniedError)
+#: How long a request whose answer was lost may still be under way, unless `resolve` is told
+#: otherwise. Linux gives up sending it again after 924.6 seconds (`tcp_retries2`, its default, in
+#: https://docs.kernel.org/networking/ip-sysctl.html), gateways give up waiting after some hundred;
+#: what an exchange keeps in its own queues for longer is nowhere documented.
+UNDER_WAY_SECONDS = 1000.0
+#: How often an order is read as live before it is told as open after all.
+LIVE_READINGS = 2
 INTERRUPTED = "the task was cancelled after the request had left"
 
 
@@ -66,8 +74,8 @@ class CancelOutcome:
     """What became of a cancel.
 
     Attributes:
-        state: What the order is. `OPEN` is told only if every cancel was refused, `NOT_FOUND` only
-            if both the cancel and the reading said so; neither is ever inferred.
+        state: What the order is. `OPEN` and `NOT_FOUND` are told only if the exchange itself has
+            said so again after `LAG_SECONDS`; see docs/outcomes.md.
         pair: The order's pair, as it was asked for.
         order_id: The order's id.
         executed: How much was filled, in the base currency; None if the exchange does not say.
@@ -115,16 +123,18 @@ def cancel_and_confirm(
         client: From `connect()`.
         pair: The trading pair, such as BTC_TWD.
         order_id: The order's id.
-        timeout: How long it may take, in seconds.
+        timeout: How long it may take, in seconds. To tell an order as still open, or as not
+            found, takes `LAG_SECONDS` twice, or once.
         is_all_strategy_canceled: See `cancel_order`.
 
     Raises:
         NotSentError: Nothing left this machine.
-        RejectedError: The key may not do this (401, 403).
+        RejectedError: The key may not do this (401, 403), or the account's e-mail is wrong.
         OutcomeUnknownError: The timeout passed before the order was final; `last_seen` is the
             order as it was last read, and the last refusal, if any, is the cause. Give it to
             `resolve()` later.
     """
+    _check(client)
     tally = Tally()
     steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally)
     return client.run(steps)
@@ -156,6 +166,13 @@ async def cancel_and_confirm_async(
         OutcomeUnknownError: See `cancel_and_confirm`; also in place of CancelledError, if the task
             is cancelled after a request left that may have worked.
     """
+    _check(client)
+    follows = getattr(history, "follows", None)
+    if follows is not None and not follows(client):
+        raise InvalidArgumentError(
+            "history must follow the exchange that client talks to, such as "
+            "order_history(client=client), not another one"
+        )
     tally, told = Tally(), _Told()
     steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally, told)
     if history is None:
@@ -211,17 +228,31 @@ def _seen(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
+def _check(client: object) -> None:
+    if not isinstance(client, OrdersClient):
+        raise InvalidArgumentError(
+            f"client must be one that connect() returned, not {type(client).__name__}"
+        )
+
+
 def resolve(
-    client: OrdersClient, error: OutcomeUnknownError, *, timeout: float = 30.0
+    client: OrdersClient,
+    error: OutcomeUnknownError,
+    *,
+    timeout: float = 30.0,
+    under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
     """Find out what became of a cancel whose outcome was unknown, also in another process.
 
-    Nothing is cancelled: the order is read until it is final.
+    Nothing is cancelled: the order is read until it is final. It is told as `OPEN` if it is read
+    as live twice when the lost request can no longer be under way.
 
     Args:
         client: From `connect()`, for the same account.
         error: What was caught.
         timeout: How long it may take, in seconds.
+        under_way_seconds: How long after it left, by this machine's clock, the lost request may
+            still arrive, in seconds; see `UNDER_WAY_SECONDS`.
 
     Raises:
         InvalidArgumentError: If the error is not about an order.
@@ -229,7 +260,8 @@ def resolve(
         OutcomeUnknownError: If the order is not final by then; `last_seen` is the order as it was
             last read. The lost request may still arrive.
     """
-    return client.run(_resolution(client, error, timeout))
+    _check(client)
+    return client.run(_resolution(client, error, timeout, under_way_seconds))
 
 
 async def resolve_async(
@@ -237,15 +269,80 @@ async def resolve_async(
     error: OutcomeUnknownError,
     *,
     timeout: float = 30.0,  # noqa: ASYNC109 - as in `cancel_and_confirm_async`
+    under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
     """Find out what became of a cancel whose outcome was unknown; see `resolve`."""
-    return await client.run_async(_resolution(client, error, timeout))
+    _check(client)
+    return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
+
+
+def resolve_order(
+    client: OrdersClient,
+    pair: str,
+    order_id: str,
+    *,
+    sent_ms: int | None = None,
+    timeout: float = 30.0,
+    under_way_seconds: float = UNDER_WAY_SECONDS,
+) -> CancelOutcome:
+    """Find out what became of a cancel without an error at hand, such as after Ctrl-C.
+
+    Args:
+        client: From `connect()`, for the same account.
+        pair: The trading pair, such as BTC_TWD.
+        order_id: The order's id.
+        sent_ms: When the cancel left at the latest, in milliseconds since the epoch; by default
+            just now.
+        timeout: See `resolve`.
+        under_way_seconds: See `resolve`.
+
+    Raises:
+        InvalidArgumentError: If an argument breaks its rule.
+        RejectedError: See `resolve`.
+        OutcomeUnknownError: See `resolve`.
+    """
+    _check(client)
+    error = _unsettled(client, pair, order_id, sent_ms)
+    return client.run(_resolution(client, error, timeout, under_way_seconds))
+
+
+async def resolve_order_async(
+    client: OrdersClient,
+    pair: str,
+    order_id: str,
+    *,
+    sent_ms: int | None = None,
+    timeout: float = 30.0,  # noqa: ASYNC109 - as in `cancel_and_confirm_async`
+    under_way_seconds: float = UNDER_WAY_SECONDS,
+) -> CancelOutcome:
+    """Find out what became of a cancel without an error at hand; see `resolve_order`."""
+    _check(client)
+    error = _unsettled(client, pair, order_id, sent_ms)
+    return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
+
+
+def _unsettled(
+    client: OrdersClient, pair: str, order_id: str, sent_ms: int | None
+) -> OutcomeUnknownError:
+    """Return what a cancel that nobody heard of again would have raised."""
+    if sent_ms is not None and type(sent_ms) is not int:
+        raise InvalidArgumentError(
+            "sent_ms must be whole milliseconds since the epoch, such as 1700000000000, not "
+            f"{type(sent_ms).__name__}"
+        )
+    error = OutcomeUnknownError("nobody waited for the answer")
+    error.operation = cancel_order.OPERATION.name
+    error.arguments = {"pair": pair, "orderId": order_id}
+    error.sent_ms = client.timing.now_ms() if sent_ms is None else sent_ms
+    return error
 
 
 def outcome_of(
     order: Order, pair: str, order_id: str, tally: Tally, *, seen_by: str
 ) -> CancelOutcome | None:
-    """Return the outcome that an order in a final state proves; None if it is not final.
+    """Return the outcome that an order in a final state proves.
+
+    None if it is not final, or if it was cancelled and does not say whether anything was filled.
 
     Args:
         order: The order as it was read or told.
@@ -257,11 +354,13 @@ def outcome_of(
     status = status_of(order)
     if status not in FINAL:
         return None
-    executed = decimal_of(order.executed_amount)
-    if status == 2:
+    executed = executed_of(order)
+    if status == FILLED:
         state = State.FILLED
-    elif status == 3 or executed:
+    elif status == PARTLY_FILLED or executed:
         state = State.PARTLY_FILLED
+    elif executed is None:
+        return None
     else:
         state = State.CANCELLED
     return _outcome(state, order, pair, order_id, tally, seen_by)
@@ -274,7 +373,7 @@ def _outcome(
         state=state,
         pair=pair,
         order_id=order_id,
-        executed=None if order is None else decimal_of(order.executed_amount),
+        executed=None if order is None else executed_of(order),
         remaining=None if order is None else decimal_of(order.remaining_amount),
         average_price=None if order is None else decimal_of(order.avg_execution_price),
         at=None if order is None else time_of(order),
@@ -282,62 +381,6 @@ def _outcome(
         evidence=order,
         seen_by=seen_by,
     )
-
-
-class _Reading:
-    """Reads one order again and again, slower and slower, until a moment."""
-
-    def __init__(
-        self,
-        client: OrdersClient,
-        pair: str,
-        order_id: str,
-        timeout: float,
-        tally: Tally | None = None,
-    ) -> None:
-        require_seconds("timeout", timeout)
-        self._client, self._pair, self._order_id = client, pair, order_id
-        self._deadline = client.timing.monotonic() + timeout
-        self._pause, self._tally = FIRST_PAUSE_SECONDS, tally
-        self.last_seen: Order | None = None
-
-    def seconds_left(self) -> float:
-        return self._deadline - self._client.timing.monotonic()
-
-    def read(self) -> Generator[Step, Any, Order | BitoProError]:
-        """Read once; return the order, or why it could not be read."""
-        call = get_order.call(self._pair, self._order_id)
-        try:
-            order = (
-                yield from self._client.steps(call, seconds=self.seconds_left(), tally=self._tally)
-            ).parsed
-        except InvalidArgumentError:
-            raise
-        except BitoProError as error:
-            return error
-        self.last_seen = order
-        return order
-
-    def pause(self) -> Generator[Step, Any, bool]:
-        """Wait before the next reading; return False if there is no time left for one."""
-        timing = self._client.timing
-        seconds = self._pause * (0.5 + timing.random() / 2)
-        self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 1.5)
-        if self.seconds_left() <= seconds:
-            return False
-        yield Wait(seconds)
-        return True
-
-    def unknown(
-        self, tally: Tally, sent_ms: int, why: str = "the order was not final in time"
-    ) -> OutcomeUnknownError:
-        seen = self.last_seen
-        what = "it could not be read" if seen is None else f"its status was {seen.status}"
-        error = OutcomeUnknownError(f"{why}; when last read, {what}")
-        error.operation = cancel_order.OPERATION.name
-        error.arguments = {"pair": self._pair, "orderId": self._order_id}
-        error.attempts, error.sent_ms, error.last_seen = tally.sent, sent_ms, seen
-        return error
 
 
 def _confirmation(
@@ -349,16 +392,21 @@ def _confirmation(
     tally: Tally,
     told: _Told | None = None,
 ) -> Generator[Step, Any, CancelOutcome]:
-    reading = _Reading(client, pair, order_id, timeout, told.reading if told else None)
+    reading = Reading(client, pair, order_id, timeout, told.reading if told else None)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
-    may_have_worked = accepted = False
-    refusals = 0
-    refusal: RejectedError | None = None
+    may_have_worked = accepted = is_astray = False
+    refusals = Refusals()
     repeat_from = now()
     sent_ms = 0
     order: Order | BitoProError | None = None
-    why = "the order was not final in time"
+    why = ""
+
+    def is_open() -> bool:
+        seen = reading.last_seen
+        live = seen is not None and status_of(seen) in LIVE
+        return live and not may_have_worked and refusals.leave_open(reading.seen_from)
+
     try:
         while True:
             live = isinstance(order, Order) and status_of(order) in LIVE
@@ -371,62 +419,87 @@ def _confirmation(
                     )
                     may_have_worked = accepted = True
                     repeat_from = now() + PATIENCE_SECONDS
+                    if tally.is_interrupted:
+                        why = INTERRUPTED
+                        break
                 except OutcomeUnknownError as error:
                     may_have_worked = True
+                    sent_ms = error.sent_ms or sent_ms
                     if is_cancellation(error.__cause__):
                         why = INTERRUPTED
                         break
                 except NotSentError:
-                    if not may_have_worked and refusal is None:
+                    if not may_have_worked and refusals.last is None:
                         raise
                 except RejectedError as error:
-                    if not may_have_worked and isinstance(error, FORBIDDEN):
+                    if not may_have_worked and is_about_key(error):
                         raise
-                    # A limit or a clock says nothing of the order.
-                    refusals += not isinstance(error, RateLimitedError | ClockMismatchError)
-                    refusal = error
+                    later = refusals.note(error, now())
+                    repeat_from = repeat_from if may_have_worked else later
             if told is not None and told.outcome is not None:
                 return told.outcome
             order = yield from reading.read()
             if told is not None and told.outcome is not None:
                 return told.outcome
+            is_astray = is_astray or names_no_path(order)
             if isinstance(order, Order):
                 found = outcome_of(order, pair, order_id, tally, seen_by="reading")
                 if found is not None:
                     return found
-                if not may_have_worked and refusals >= REFUSALS and status_of(order) in LIVE:
+                # While only a limit or a clock is in the way, there is hope until the end.
+                if refusals.are_about_order and is_open():
                     return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
-            elif isinstance(order, NotFoundError):
-                if not may_have_worked and isinstance(refusal, NotFoundError):
-                    return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
-            elif isinstance(order, FORBIDDEN) and not may_have_worked:
+            elif not may_have_worked and is_about_key(order):
                 raise order  # noqa: TRY301 - the `except` is for interruptions
+            elif (
+                not may_have_worked
+                and names_no_order(order)
+                and reading.last_seen is None
+                and refusals.leave_nothing(reading.began_at)
+            ):
+                return _outcome(State.NOT_FOUND, None, pair, order_id, tally, "reading")
             if not (yield from reading.pause()):
                 break
     except BaseException as error:
-        if not may_have_worked or not is_cancellation(error):
+        # Ctrl-C is Ctrl-C; whatever else comes in between, the caller learns what is out.
+        is_cut = is_cancellation(error)
+        if not may_have_worked or not (is_cut or isinstance(error, Exception)):
             raise
-        why = INTERRUPTED
-    if isinstance(order, Order) and status_of(order) in LIVE and not may_have_worked and refusal:
-        return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
+        why = INTERRUPTED if is_cut else f"it ended in a {type(error).__name__}"
+    last, is_recent = refusals.last, now() - reading.seen_from <= LAG_SECONDS
+    if is_open() and is_recent and not isinstance(order, RejectedError):
+        return _outcome(State.OPEN, reading.last_seen, pair, order_id, tally, "reading")
+    if not why and reading.last_seen is None and is_astray:
+        why = "the path of the order is not known there, so base_url may be wrong"
     unknown = reading.unknown(tally, sent_ms, why)
     unknown.accepted = accepted
-    raise unknown from refusal
+    raise unknown from last
 
 
 def _resolution(
-    client: OrdersClient, error: OutcomeUnknownError, timeout: float
+    client: OrdersClient, error: OutcomeUnknownError, timeout: float, under_way_seconds: float
 ) -> Generator[Step, Any, CancelOutcome]:
+    require_seconds("under_way_seconds", under_way_seconds)
     pair, order_id = error.arguments.get("pair"), error.arguments.get("orderId")
     if pair is None or order_id is None:
-        raise InvalidArgumentError("error must be about an order: it names no pair and orderId")
-    reading, tally = _Reading(client, pair, order_id, timeout), Tally(error.attempts)
+        raise InvalidArgumentError(
+            "error must be about one order, such as that of a cancel: it names no pair and orderId"
+        )
+    reading, tally = Reading(client, pair, order_id, timeout), Tally(error.attempts)
+    gone_ms = error.sent_ms + round((under_way_seconds + LAG_SECONDS) * 1000)
+    live = 0
     while True:
+        is_gone = error.sent_ms > 0 and client.timing.now_ms() >= gone_ms
         order = yield from reading.read()
         if isinstance(order, Order):
             if (found := outcome_of(order, pair, order_id, tally, seen_by="reading")) is not None:
                 return found
-        elif isinstance(order, FORBIDDEN):
+            live += is_gone and status_of(order) in LIVE
+            if live == LIVE_READINGS:
+                return _outcome(State.OPEN, order, pair, order_id, tally, "reading")
+        elif is_about_key(order):
             raise order
         if not (yield from reading.pause()):
-            raise reading.unknown(tally, error.sent_ms)
+            unknown = reading.unknown(tally, error.sent_ms)
+            unknown.accepted = error.accepted
+            raise unknown

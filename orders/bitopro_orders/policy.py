@@ -50,20 +50,24 @@ class SendingPolicy:
         """Check every setting.
 
         Raises:
-            InvalidArgumentError: Naming the setting and its rule.
+            InvalidArgumentError: Naming the setting, its rule and what was got.
         """
         for name in ("deadline_seconds", "backoff_seconds", "longest_backoff_seconds"):
             require_seconds(name, getattr(self, name))
         for name in ("attempts", "in_flight"):
-            _require(name, "a whole number from 1 up", _whole(getattr(self, name), 1))
-        _require("fresh_nonces", "a whole number from 0 up", _whole(self.fresh_nonces, 0))
+            value = getattr(self, name)
+            _require(name, "a whole number from 1 up, such as 4", value, _whole(value, 1))
+        value = self.fresh_nonces
+        _require("fresh_nonces", "a whole number from 0 up, such as 4", value, _whole(value, 0))
         for name in ("retry_ratio", "retry_reserve"):
             value = getattr(self, name)
-            _require(name, "a finite number from 0 up", _finite(value) and value >= 0)
+            rule = "a finite number from 0 up, such as 0.2"
+            _require(name, rule, value, _finite(value) and value >= 0)
         share = self.limit_share
         _require(
             "limit_share",
-            "above 0 and up to 1, or None",
+            "above 0 and up to 1, such as 0.5, or None",
+            share,
             share is None or (_finite(share) and 0 < share <= 1),
         )
 
@@ -72,16 +76,21 @@ def require_seconds(name: str, value: object) -> None:
     """Raise unless `value` is a number of seconds.
 
     Raises:
-        InvalidArgumentError: Naming the parameter and the rule.
+        InvalidArgumentError: Naming the parameter, the rule and what was got.
     """
     _require(
-        name, "a finite number of seconds above 0", _finite(value) and cast("float", value) > 0
+        name,
+        "a finite number of seconds above 0, such as 30",
+        value,
+        _finite(value) and cast("float", value) > 0,
     )
 
 
-def _require(name: str, rule: str, holds: bool) -> None:
+def _require(name: str, rule: str, value: object, holds: bool) -> None:
     if not holds:
-        raise InvalidArgumentError(f"{name} must be {rule}")
+        # A number is no secret; of anything else only the kind is told.
+        got = f"{value}" if type(value) in {int, float} else type(value).__name__
+        raise InvalidArgumentError(f"{name} must be {rule}, not {got}")
 
 
 def _finite(value: object) -> bool:

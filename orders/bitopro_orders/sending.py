@@ -335,14 +335,23 @@ class Sender:
             answer = yield send
         except BaseException as error:  # noqa: BLE001 - whatever it is, the turn ends first
             answer = error
+        came = attempt.answer
+        if is_cancellation(answer) and came is not None and came.status < 300 and question.changes:
+            # The answer was whole when the task was cancelled: it is the news.
+            answer, attempt.tally.is_interrupted = came, True
         attempt.tally.is_under_way = False
-        fate = self._fate(progress, question, given, answer, attempt)
-        if isinstance(answer, Answer) and answer.status == 429 and share is not None:
-            # Before its turn ends: then the next one leaves.
-            told = retry_after_seconds(answer.headers, self.timing.now_ms())
-            seconds = max(told or 0.0, self.policy.backoff_seconds)
-            self.throttle.cool_down(part, question, seconds)
-        self.throttle.leave(part, question, given, fate)
+        try:
+            fate = self._fate(progress, question, given, answer, attempt)
+            if isinstance(answer, Answer) and answer.status == 429 and share is not None:
+                # Before its turn ends: then the next one leaves.
+                told = retry_after_seconds(answer.headers, self.timing.now_ms())
+                seconds = max(told or 0.0, self.policy.backoff_seconds)
+                self.throttle.cool_down(part, question, seconds)
+            self.throttle.leave(part, question, given, fate)
+        except Exception as error:  # noqa: BLE001 - what came back stands
+            logger.warning(
+                "the turn was not given back (%s); it ends by itself", type(error).__name__
+            )
         if isinstance(answer, Answer):
             return answer
         if isinstance(answer, Exception) and not isinstance(answer, NotSentError):
@@ -530,6 +539,16 @@ class Sender:
         self, progress: _Progress, answer: Answer | BaseException, attempt: Attempt
     ) -> tuple[Response[Any] | BitoProError, Failure | None]:
         """Say what an attempt came to, by the table in `failures`."""
+        try:
+            return self._meaning(progress, answer, attempt)
+        except Exception as error:  # noqa: BLE001 - it is accepted or not, whatever ails us
+            status = answer.status if isinstance(answer, Answer) else None
+            reason = f"the answer was not understood ({type(error).__name__})"
+            return OutcomeUnknownError(reason, status=status), failures.GARBLED
+
+    def _meaning(
+        self, progress: _Progress, answer: Answer | BaseException, attempt: Attempt
+    ) -> tuple[Response[Any] | BitoProError, Failure | None]:
         if is_cancellation(answer):
             reason = "the task was cancelled after the request had left"
             return OutcomeUnknownError(reason), failures.CANCELLED
@@ -547,10 +566,7 @@ class Sender:
                 content = _decoded(answer)
                 return progress.call.read(answer.status, content, answer.headers), None
             except UnreadableAnswer as error:
-                reason = str(error)
-            except Exception as error:  # noqa: BLE001 - it is accepted or not, whatever ails us
-                reason = f"the answer was not understood ({type(error).__name__})"
-            return OutcomeUnknownError(reason, status=answer.status), failures.GARBLED
+                return OutcomeUnknownError(str(error), status=answer.status), failures.GARBLED
         if answer.status == 409 and progress.call.operation.method not in {"GET", "DELETE"}:
             # Its signed bytes hold no nonce: they may have been refused, or taken before.
             reason = "the exchange answered 409 to what carries no nonce"
@@ -563,6 +579,8 @@ class Sender:
             secrets=attempt.secrets,
         )
         if isinstance(refusal, OutcomeUnknownError):
+            if answer.status == 404:
+                return refusal, failures.STRANGER
             down = answer.status == 408 or answer.status >= 500
             return refusal, failures.SERVER if down else failures.REDIRECT
         special = {409: failures.NONCE, 429: failures.RATE}

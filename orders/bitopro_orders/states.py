@@ -1,15 +1,23 @@
 """What an order's fields say: its status, its amounts, its times."""
 
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 
 from bitopro_client.models import Order
 
 #: Documented: these and no others are final. Of other numbers nothing is known.
 LIVE = frozenset({-1, 0, 1})
-FINAL = frozenset({2, 3, 4, 6})
+FILLED = 2
+PARTLY_FILLED = 3
+FINAL = frozenset({FILLED, PARTLY_FILLED, 4, 6})
 #: Milliseconds since the epoch are above this since 1973; a recorded answer shows seconds.
 LEAST_MILLISECONDS = 10**11
+#: How far what the exchange tells of an order may lag behind its book, in seconds. It is documented
+#: nowhere: some five times what replicas and caches before a book usually take, and twice of it
+#: fits into the default timeout three times. What is told by it is worth as much as it is.
+LAG_SECONDS = 5.0
+#: A difference of amounts is exact, or there is none.
+EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 
 
 def status_of(order: Order) -> int | None:
@@ -28,6 +36,26 @@ def decimal_of(text: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return value if value.is_finite() else None
+
+
+def executed_of(order: Order) -> Decimal | None:
+    """Return how much was filled, in the base currency; None if the order does not say.
+
+    Where the executed amount cannot be read, it is the original minus the remaining one. Nothing
+    remaining of a cancelled order says nothing: whether a cancel sets it to 0 is not documented.
+    """
+    executed = decimal_of(order.executed_amount)
+    if executed is not None:
+        return executed if executed >= 0 else None
+    original, remaining = decimal_of(order.original_amount), decimal_of(order.remaining_amount)
+    if original is None or remaining is None or not 0 <= remaining <= original:
+        return None
+    if not remaining and status_of(order) != FILLED:
+        return None
+    try:
+        return EXACT.subtract(original, remaining)
+    except (Inexact, InvalidOperation):
+        return None
 
 
 def time_of(order: Order) -> datetime | None:

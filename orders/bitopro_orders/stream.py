@@ -18,13 +18,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Any, NoReturn, Self, cast
-from urllib.parse import urlsplit
 
 from attrs import Attribute, define, field
 
-from bitopro_auth import Credentials, base_url_from_env
+from bitopro_auth import Credentials
 from bitopro_auth.credentials import Secret
-from bitopro_auth.signer import is_loopback
 from bitopro_auth.signing import identity_json, signed_headers
 from bitopro_client import Client
 from bitopro_client.api.orders import get_order
@@ -41,7 +39,9 @@ from .errors import (
     RateLimitedError,
     RejectedError,
 )
-from .states import FINAL
+from .places import STREAM_URL as STREAM_URL
+from .places import belong_together, stream_and_base_url
+from .states import FINAL, LAG_SECONDS
 from .timing import Timing
 
 try:
@@ -53,7 +53,6 @@ try:
 except ImportError as missing:
     raise ImportError("order_history needs: pip install 'bitopro-orders[stream]'") from missing
 
-STREAM_URL = "wss://stream.bitopro.com:443/ws"
 HISTORY_PATH = "/v1/pub/auth/orders/histories"
 
 logger = logging.getLogger(__name__)
@@ -93,9 +92,9 @@ class _Connection(ClientConnection):
         """Send the signed request and read the answer.
 
         Raises:
-            RejectedError: If it is refused. As this is none of the library's errors, the library
-                follows no redirect.
-            _LostError: If it is not answered for now.
+            RejectedError: If it is refused.
+            _LostError: If it is not answered for now. As this is none of the library's errors, the
+                library follows no redirect.
         """
         headers = await self._sign()
         try:
@@ -108,7 +107,10 @@ class _Connection(ClientConnection):
     def _refusal(self, error: InvalidStatus, headers: Mapping[str, str]) -> Exception:
         answer = error.response
         if 300 <= answer.status_code < 400:
-            return RejectedError(answer.status_code, "a redirect, which is never followed")
+            return _LostError(f"a redirect ({answer.status_code}), which is never followed")
+        if answer.status_code == 404:
+            # While the exchange is deployed there may be nothing; or there never was.
+            return _LostError("the exchange answered 404; stream_url may be wrong")
         meaning = error_of(
             answer.status_code,
             bytes(answer.body or b""),
@@ -132,38 +134,8 @@ class _Connection(ClientConnection):
 def _positive(_: object, attribute: "Attribute[Any]", number: object) -> None:
     allowed = (int,) if attribute.type is int else (int, float)
     if type(number) not in allowed or not number > 0:  # type: ignore[operator]
-        raise InvalidArgumentError(f"{attribute.alias} must be a number above 0")
-
-
-def _checked_url(text: Secret) -> str:
-    if not _is_stream_url(text):
-        raise InvalidArgumentError(
-            "stream_url must be wss://host[:port][/path], or ws:// to this machine itself, such "
-            f"as {STREAM_URL}"
-        )
-    return text.reveal().rstrip("/")
-
-
-def _is_stream_url(text: Secret) -> bool:
-    try:
-        url = urlsplit(text.reveal())
-        host, _ = url.hostname or "", url.port
-    except (ValueError, AttributeError, TypeError):
-        return False
-    allowed = url.scheme == "wss" or (url.scheme == "ws" and is_loopback(host))
-    plain = "@" not in url.netloc and "?" not in text.reveal() and "#" not in text.reveal()
-    return allowed and bool(host) and plain
-
-
-def _base_url_beside(stream_url: str) -> str | None:
-    """Return where the API of a stream is, unless the default or the environment says it.
-
-    What has its streams elsewhere, such as the sandbox, has its API at the same place.
-    """
-    url = urlsplit(stream_url)
-    if url.hostname == urlsplit(STREAM_URL).hostname or base_url_from_env():
-        return None
-    return f"{'https' if url.scheme == 'wss' else 'http'}://{url.netloc}"
+        got = f"{number}" if type(number) in {int, float} else type(number).__name__
+        raise InvalidArgumentError(f"{attribute.alias} must be a number above 0, not {got}")
 
 
 @define(eq=False, repr=False, init=False)
@@ -180,9 +152,10 @@ class OrderHistory:
 
     Args:
         credentials: The account's; by default the client's, else those of the environment.
-        stream_url: Where the streams are: wss, or ws to this machine itself.
-        client: Reads, after a reconnect, the orders that may have changed in between; its calls
-            have nonces of their own. Without one nothing is read.
+        stream_url: Where the streams are: wss, or ws to this machine itself. By default
+            `BITOPRO_STREAM_URL` of the environment, else those of the client's exchange.
+        client: Reads, after a reconnect and after a message that was not understood, the orders
+            that may have changed; its calls have nonces of their own. Without one nothing is read.
         nonce: Returns the next nonce, in milliseconds since the epoch; by default the client's,
             or that of this process for this key.
         snapshot: Whether to iterate over what the exchange sends first on connecting, too;
@@ -202,7 +175,7 @@ class OrderHistory:
 
     Raises:
         InvalidArgumentError: If an argument or a variable of the environment is missing or
-            breaks its rule.
+            breaks its rule, or the streams and the client's API belong to two exchanges.
 
     Attributes:
         connected: Whether there is a connection right now.
@@ -211,6 +184,7 @@ class OrderHistory:
 
     _credentials: Credentials | None
     _stream_url: str
+    _base_url: str
     _client: Client | None
     _nonce: Callable[[], int] | None
     _snapshot: bool
@@ -232,6 +206,9 @@ class OrderHistory:
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
     _tried: asyncio.Event = field(factory=asyncio.Event, init=False)
     _finals: dict[Key, set[asyncio.Future[Order]]] = field(factory=dict, init=False)
+    _gap_at: float = field(default=-math.inf, init=False)
+    _read_at: dict[Key, float] = field(factory=dict, init=False)
+    _filling: asyncio.Task[None] | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _end: BitoProError | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -240,7 +217,7 @@ class OrderHistory:
         self,
         credentials: Credentials | None = None,
         *,
-        stream_url: str = STREAM_URL,
+        stream_url: str | None = None,
         client: Client | None = None,
         nonce: Callable[[], int] | None = None,
         snapshot: bool = True,
@@ -255,11 +232,13 @@ class OrderHistory:
         timing: Timing | None = None,
     ) -> None:
         # Hidden before anything can be raised: it may hold a password.
-        hidden = Secret(stream_url)
+        hidden = None if stream_url is None else Secret(stream_url)
         del stream_url
+        # Any client is taken; one that says where its API is must not talk to another exchange.
+        place = stream_and_base_url(hidden, getattr(client, "_base_url", None))
         self.__attrs_init__(
             credentials,
-            _checked_url(hidden),
+            *place,
             client,
             nonce,
             snapshot,
@@ -281,8 +260,7 @@ class OrderHistory:
         self._credentials = given_or_from_env(self._credentials)
         if self._nonce is None and (ours is None or ours.credentials != self._credentials):
             # Never asked for an order: it knows the nonces of this process for this key.
-            base_url = _base_url_beside(self._stream_url)
-            ours = connect(self._credentials, base_url=base_url, timing=self._timing)
+            ours = connect(self._credentials, base_url=self._base_url, timing=self._timing)
         self._ours = ours
 
     async def __aenter__(self) -> Self:
@@ -307,6 +285,10 @@ class OrderHistory:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def follows(self, client: OrdersClient) -> bool:
+        """Say whether it may be the history of the exchange that a client talks to."""
+        return belong_together(client.base_url, self._stream_url)
 
     def __aiter__(self) -> Self:
         return self
@@ -338,7 +320,10 @@ class OrderHistory:
         """
         self._check_entered()
         if not all(isinstance(text, str) and text for text in (pair, order_id)):
-            raise InvalidArgumentError("pair and order_id must be non-empty texts")
+            raise InvalidArgumentError(
+                "pair and order_id must be texts such as BTC_TWD and 2959906694, not "
+                f"{type(pair).__name__} and {type(order_id).__name__}, and not empty"
+            )
         key = key_of(pair, order_id)
         order = self._changes.final(key)
         if order is not None:
@@ -347,6 +332,7 @@ class OrderHistory:
         waiter: asyncio.Future[Order] = asyncio.get_running_loop().create_future()
         waiters = self._finals.setdefault(key, set())
         waiters.add(waiter)
+        self._see_to_gap()
         try:
             return await waiter
         finally:
@@ -380,7 +366,7 @@ class OrderHistory:
             try:
                 connection = await self._open()
                 opened_at = now()
-                await self._follow(connection, fill_gap=reconnect)
+                await self._follow(connection, has_gap=reconnect)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next one may hold
                 failure = error
             self.connected, reconnect = False, True
@@ -440,26 +426,27 @@ class OrderHistory:
             )
         return signed_headers(identity_json(credentials.identity, nonce), credentials)
 
-    async def _follow(self, connection: _Connection, *, fill_gap: bool) -> NoReturn:
-        reading = None
-        if fill_gap and self._client is not None:
-            reading = asyncio.create_task(self._fill_gap(self._client))
+    async def _follow(self, connection: _Connection, *, has_gap: bool) -> NoReturn:
         try:
             self.connected = True
             self._tried.set()
             logger.info("connected", extra={"url": self._stream_url})
+            if has_gap:
+                self._note_gap()
             while True:
                 self._take_message(await self._next_message(connection))
         finally:
-            if reading is not None:
-                reading.cancel()
+            self.connected = False
+            filling, self._filling = self._filling, None
+            if filling is not None:
+                filling.cancel()
             try:
                 await connection.close()
             finally:
                 # Should closing the history come in between.
                 connection.transport.abort()
-            if reading is not None:
-                await asyncio.wait([reading])
+            if filling is not None:
+                await asyncio.wait([filling])
 
     async def _next_message(self, connection: _Connection) -> str | bytes:
         while True:
@@ -482,6 +469,8 @@ class OrderHistory:
                     self._on_malformed(fault)
             except Exception:
                 logger.exception("on_malformed failed")
+        if message.faults:
+            self._note_gap()
         for order in message.orders:
             self._take(order, wanted=self._snapshot)
         if message.orders or not message.faults:
@@ -501,21 +490,46 @@ class OrderHistory:
                 if not waiter.done():
                     waiter.set_result(order)
 
+    def _note_gap(self) -> None:
+        """Take note that changes up to now may not have been seen, and see to them."""
+        self._gap_at = self._timing.monotonic()
+        self._see_to_gap()
+
+    def _see_to_gap(self) -> None:
+        has_gap = self.connected and self._gap_at > -math.inf and self._client is not None
+        if has_gap and (self._filling is None or self._filling.done()):
+            self._filling = asyncio.create_task(self._fill_gap(cast("Client", self._client)))
+
     async def _fill_gap(self, client: Client) -> None:
-        unread = self._changes.live() | self._finals.keys()
+        """Read each order that may have changed until it is final or what is read is new enough."""
+        now = self._timing.monotonic
+        due_at: dict[Key, float] = {}
         for attempt in count():
+            keys = self._changes.live() | self._finals.keys()
+            self._read_at = {key: at for key, at in self._read_at.items() if key in keys}
+            new_enough = self._gap_at + LAG_SECONDS
+            unread = {
+                key
+                for key in keys
+                if self._changes.final(key) is None
+                and self._read_at.get(key, -math.inf) < new_enough
+            }
+            if not unread:
+                return
             for key in sorted(unread):
+                began = now()
+                if began < due_at.get(key, -math.inf):
+                    continue
+                due_at[key] = new_enough
                 try:
-                    if self._changes.final(key) is None:
-                        self._take(await get_order.asyncio(*key, client=client))
+                    self._take(await get_order.asyncio(*key, client=client))
                 except Exception as error:  # noqa: BLE001 - a client without connect() raises any
                     logger.warning("an order was not read: %s", type(error).__name__)
                     if _may_heal(error):
+                        due_at[key] = now() + self._delay(attempt)
                         continue
-                unread.discard(key)
-            if not unread:
-                return
-            await self._timing.sleep_async(self._delay(attempt))
+                self._read_at[key] = began
+            await self._timing.sleep_async(max(0.0, min(due_at[key] for key in unread) - now()))
 
 
 #: The everyday name: `async with order_history() as history`.

@@ -28,7 +28,7 @@ def _introduction(sandbox: Sandbox) -> str:
         [
             "# BitoPro sandbox. The credentials are fake and worth nothing. Ctrl-C ends it.",
             f"export BITOPRO_BASE_URL={sandbox.base_url}",
-            f"# order streams: {sandbox.stream_url}/v1/pub/auth/orders (and .../histories)",
+            f"export BITOPRO_STREAM_URL={sandbox.stream_url}",
             f"export BITOPRO_API_KEY={account.api_key}",
             f"export BITOPRO_API_SECRET={account.api_secret}",
             f"export BITOPRO_EMAIL={account.identity}",

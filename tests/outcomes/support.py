@@ -9,7 +9,7 @@ from bitopro_client.models import Order
 from bitopro_orders import OrdersClient, SendingPolicy, connect
 from bitopro_sandbox import Entry, Fault, Sandbox
 from bitopro_sandbox.faults import Answer
-from tests.support import credentials_of
+from tests.support import HASTE, HASTY, credentials_of
 
 ORDER = ("BTC_TWD", "2959906694")
 PARTLY_FILLED = ("ETH_TWD", "2959906696")
@@ -32,6 +32,11 @@ def client_of(sandbox: Sandbox, **options: Any) -> OrdersClient:
     """Return a client of the sandbox's account that gives up soon."""
     options = {"base_url": sandbox.base_url, "timeout": 0.2, "policy": QUICK, **options}
     return connect(credentials_of(sandbox), **options)
+
+
+def hasty_client_of(sandbox: Sandbox, **options: Any) -> OrdersClient:
+    """Return a client whose seconds pass quickly, with time enough for what is asked."""
+    return client_of(sandbox, **{"timing": HASTY, "timeout": 5 * HASTE, **options})
 
 
 def edited(**fields: object) -> Fault:

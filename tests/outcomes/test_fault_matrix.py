@@ -223,9 +223,7 @@ def is_truth(outcome: CancelOutcome, sandbox: Sandbox) -> bool:
     order = sandbox.book.get(outcome.order_id)
     versions = [each.order for each in sandbox.book.changes if each.order_id == order.id]
     if outcome.state is State.NOT_FOUND:
-        # The sandbox lied twice: to the cancel and to the reading.
-        lied = {each.method for each in requests_for(sandbox, order.id) if each.status == 404}
-        return lied == {"GET", "DELETE"} and outcome.evidence is None
+        return False
     if outcome.state is State.OPEN:
         answered = [each for each in versions if each.status.is_live]
         refused = requests_for(sandbox, order.id, "DELETE")

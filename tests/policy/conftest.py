@@ -21,13 +21,6 @@ def new_player(way: Way) -> Callable[..., Player]:
     return lambda *args, **options: Player(way, *args, **options)
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the URL of a Redis for all tests that leave it alone."""
-    with stores.redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
-
-
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[stores.RedisServer]:
     """Run a Redis for one test, which may kill it."""

@@ -475,6 +475,7 @@ CAUSES: dict[str, Event] = {
     "SILENCE": SILENCE,
     "BROKEN": RESET,
     "SERVER": Reply(502),
+    "STRANGER": Reply(404, b"<html>"),
     "REDIRECT": Reply(302),
     "GARBLED": GARBLED,
     "CANCELLED": Break(asyncio.CancelledError, sent=True),

@@ -472,5 +472,7 @@ def test_the_command_line() -> None:
         line = process.stdout.readline()
         assert line.startswith("export BITOPRO_BASE_URL=http://127.0.0.1:")
         assert httpx.get(line.partition("=")[2].strip()).status_code == 404
+        stream = line.replace("BASE_URL=http", "STREAM_URL=ws").replace("/v3", "/ws")
+        assert process.stdout.readline() == stream
         process.terminate()
         assert process.wait(5) == 0

@@ -137,7 +137,7 @@ def test_whatever_comes_nothing_is_seen_twice_or_goes_back(sent: list[Order]) ->
     for order_id, states in seen.items():
         described = [str(state) for state in states]
         assert len(described) == len(set(described))
-        executed = [Decimal(state.executed_amount) for state in states]
+        executed = [Decimal(str(state.executed_amount)) for state in states]
         assert executed == sorted(executed)
         final = [state.status in FINAL for state in states]
         assert final == sorted(final)

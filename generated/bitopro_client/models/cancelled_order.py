@@ -7,12 +7,17 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import UNSET, Unset
+
 T = TypeVar("T", bound="CancelledOrder")
 
 
 @_attrs_define
 class CancelledOrder:
-    """A cancel that the exchange accepted, with what it tells of the order."""
+    """A cancel that the exchange accepted, with what it tells of the order. That it names the order is what makes it one:
+    a text that is null or of another type is empty, anything else is left out.
+
+    """
 
     action: str
     """ The order's side. Documented are BUY and SELL; others are passed on. """
@@ -23,7 +28,7 @@ class CancelledOrder:
     """ The id of the cancelled order. """
     price: str
     """ The price, in the pair's quote currency, as decimal text. """
-    timestamp: int
+    timestamp: int | Unset = UNSET
     """ When, in milliseconds since the epoch. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -46,9 +51,10 @@ class CancelledOrder:
                 "amount": amount,
                 "orderId": order_id,
                 "price": price,
-                "timestamp": timestamp,
             }
         )
+        if timestamp is not UNSET:
+            field_dict["timestamp"] = timestamp
 
         return field_dict
 
@@ -63,7 +69,7 @@ class CancelledOrder:
 
         price = d.pop("price")
 
-        timestamp = d.pop("timestamp")
+        timestamp = d.pop("timestamp", UNSET)
 
         cancelled_order = cls(
             action=action,

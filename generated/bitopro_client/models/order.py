@@ -15,7 +15,8 @@ T = TypeVar("T", bound="Order")
 @_attrs_define
 class Order:
     """An order at one moment. Fields come and go with the order's type and with the exchange's versions: unknown ones are
-    kept in `additional_properties`.
+    kept in `additional_properties`. What is null or of another type is left out; where the field must be there, a text
+    is empty.
 
     """
 

@@ -63,10 +63,12 @@ class Tally:
     Attributes:
         sent: How many have left this machine.
         is_under_way: Whether one has left and is not answered yet.
+        is_interrupted: Whether the task was cancelled just when an answer was whole.
     """
 
     sent: int = 0
     is_under_way: bool = False
+    is_interrupted: bool = False
 
 
 @define
@@ -82,6 +84,7 @@ class Attempt:
         sent_ms: When it was handed to the transport, in milliseconds since the epoch.
         left_at: When the first byte left, on the monotonic clock, in seconds.
         secrets: What no message of the other side may repeat.
+        answer: The answer, should the task be cancelled between its last byte and its return.
     """
 
     deadline: float
@@ -92,6 +95,7 @@ class Attempt:
     sent_ms: int = 0
     left_at: float | None = None
     secrets: tuple[Secret, ...] = ()
+    answer: "Answer | None" = field(default=None, repr=False)
 
     def leave(self) -> None:
         """Note that from now on a byte may have left."""

@@ -119,6 +119,11 @@ class Connection(asyncio.Protocol):
                     timer.cancel()
             if transport.get_write_buffer_size():  # answered before the request was whole
                 parser.may_reuse = False
+        except asyncio.CancelledError:
+            if parser.is_complete and not parser.is_broken:
+                attempt.answer = parser.answer()
+            raise
+        else:
             return parser
         finally:
             self._parser = self._done = None

@@ -232,11 +232,13 @@ class TasksThroughHttpx(_ThroughHttpx):
                         if size > LONGEST_ANSWER:
                             _too_long()
                         parts.append(part)
+                    attempt.answer = answer = self._answer(response, parts)
                 finally:
                     await self._closed(response)
-            return self._answer(response, parts)
         except Exception as error:  # noqa: BLE001 - any transport's own
             failure = _failure(error, attempt, flight)
+        else:
+            return answer
         raise failure
 
     async def _closed(self, response: httpx.Response) -> None:

@@ -1,0 +1,98 @@
+"""Reading one order again and again."""
+
+from collections.abc import Generator
+from typing import Any
+
+from bitopro_client.api.orders import cancel_order, get_order
+from bitopro_client.models import Order
+
+from .connection import OrdersClient
+from .errors import BitoProError, InvalidArgumentError, OutcomeUnknownError
+from .policy import require_seconds
+from .states import FINAL, status_of
+from .steps import Step, Wait
+from .transport import Tally
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+
+
+class Reading:
+    """Reads one order again and again, slower and slower, until a moment.
+
+    Args:
+        client: Who reads.
+        pair: The order's pair.
+        order_id: The order's id.
+        timeout: How long, in seconds.
+        tally: Counts the requests.
+
+    Attributes:
+        last_seen: The order as it was last read.
+        began_at: When the last reading began, on the monotonic clock, in seconds.
+        seen_from: When the one began that read `last_seen`: it is older by no more than the lag.
+    """
+
+    def __init__(
+        self,
+        client: OrdersClient,
+        pair: str,
+        order_id: str,
+        timeout: float,
+        tally: Tally | None = None,
+    ) -> None:
+        require_seconds("timeout", timeout)
+        self._client, self._pair, self._order_id = client, pair, order_id
+        self._deadline = client.timing.monotonic() + timeout
+        self._pause, self._tally = FIRST_PAUSE_SECONDS, tally
+        self.last_seen: Order | None = None
+        self.began_at = self.seen_from = self._deadline
+
+    def seconds_left(self) -> float:
+        """Return how much time is left."""
+        return self._deadline - self._client.timing.monotonic()
+
+    def read(self) -> Generator[Step, Any, Order | BitoProError]:
+        """Read once; return the order, or why it could not be read."""
+        call = get_order.call(self._pair, self._order_id)
+        self.began_at = self._client.timing.monotonic()
+        try:
+            order = (
+                yield from self._client.steps(call, seconds=self.seconds_left(), tally=self._tally)
+            ).parsed
+        except InvalidArgumentError:
+            raise
+        except BitoProError as error:
+            return error
+        self.last_seen, self.seen_from = order, self.began_at
+        return order
+
+    def pause(self) -> Generator[Step, Any, bool]:
+        """Wait before the next reading; return False if there is no time left for one."""
+        seconds = self._pause * (0.5 + self._client.timing.random() / 2)
+        self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 1.5)
+        if self.seconds_left() <= seconds:
+            return False
+        yield Wait(seconds)
+        return True
+
+    def unknown(self, tally: Tally, sent_ms: int, why: str = "") -> OutcomeUnknownError:
+        """Return what is told if it is not final by then.
+
+        Args:
+            tally: How many requests to cancel left.
+            sent_ms: When the last one left, in milliseconds since the epoch.
+            why: What ended the reading; by default its time.
+        """
+        seen, what = self.last_seen, "it could not be read"
+        if seen is not None:
+            what = f"its status was {seen.status}"
+            if status_of(seen) in FINAL:
+                what += ", without a word on how much was filled"
+        error = OutcomeUnknownError(
+            f"{why or 'the order was not final in time'}; when last read, {what}"
+        )
+        error.operation = cancel_order.OPERATION.name
+        error.arguments = {"pair": self._pair, "orderId": self._order_id}
+        error.attempts, error.sent_ms, error.last_seen = tally.sent, sent_ms, seen
+        return error
