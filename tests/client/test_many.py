@@ -364,7 +364,7 @@ def test_a_bad_body_is_refused(
     with pytest.raises(InvalidArgumentError) as caught:
         run(make_client, cancel_order_batch, body=batch(ids))
     assert str(caught.value).startswith(rule)
-    assert ", such as " in str(caught.value) or "twice" in str(caught.value)
+    assert " such as " in str(caught.value) or "twice" in str(caught.value)
     assert len(bitopro_sandbox.journal) == 0
 
 
@@ -400,7 +400,9 @@ def test_the_error_does_not_quote_what_may_be_a_secret(
         run(make_client, cancel_order_batch, body=batch({"BTC_TWD": ["the-secret"]}))
     assert "the-secret" not in str(caught.value)
     assert str(caught.value).endswith("not text of 10 characters; nothing was sent")
-    with pytest.raises(InvalidArgumentError, match=r"not the number 2959906694; nothing was sent$"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"such as 2959906694, not int; nothing was sent$"
+    ):
         run(make_client, cancel_order_batch, body=batch({"BTC_TWD": [2959906694]}))
 
 
@@ -439,8 +441,7 @@ def test_a_bad_pair_is_refused(
         (
             "BTC_TWD",
             29599,
-            "orderId must be text of 1 to 31 characters that matches ^([A-Z]{1,10}-)?[0-9]{1,20}$, "
-            "such as '2959906694', not the number 29599; nothing was sent",
+            "orderId must be text such as 2959906694, not int; nothing was sent",
         ),
     ],
 )

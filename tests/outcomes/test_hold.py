@@ -678,8 +678,8 @@ def test_a_409_to_what_carries_no_nonce_says_nothing(bitopro_sandbox: Sandbox, m
     [
         (("BTC_TWD", 1), "orderId must be text such as 2959906694, not int"),
         (("BTC_TWD", None), "orderId must be text such as 2959906694, not NoneType"),
-        (("BTC_TWD", ""), "orderId must be text such as 2959906694, not empty"),
-        (("BTC_TWD", "29 59"), "orderId must be text such as 2959906694, not a text of 5"),
+        (("BTC_TWD", ""), "orderId must be text of 1 to 31 characters that matches "),
+        (("BTC_TWD", "29 59"), "orderId must be text of 1 to 31 characters that matches "),
         ((["BTC_TWD"], ORDER[1]), "pair must be text such as BTC_TWD, not list"),
     ],
     ids=range(5),
@@ -690,6 +690,8 @@ def test_a_bad_argument_is_told_with_an_example_and_what_was_got(
     with pytest.raises(InvalidArgumentError) as caught:
         bare(cancel_order, lambda: client_of(bitopro_sandbox), *order)
     assert str(caught.value).startswith(message)
+    assert " such as " in str(caught.value)
+    assert ", not " in str(caught.value)
 
 
 def test_a_bad_setting_is_told_with_an_example_and_what_was_got(
