@@ -342,6 +342,14 @@ class OrdersClient(Client):
         """
         return await self.run_async(self._sender.handshake(self._routed(), seconds))
 
+    def handshake_refused(self, retry_after: float | None) -> None:
+        """Take note that a handshake was refused for the limit of requests.
+
+        Args:
+            retry_after: The seconds that the exchange asked to wait; None if it did not say.
+        """
+        self._sender.cool_down(retry_after)
+
     def with_headers(self, headers: dict[str, str]) -> Self:
         """Return a client with these headers too; it shares the connections."""
         return evolve(self, headers={**self._headers, **headers})

@@ -264,6 +264,13 @@ class Sender:
             raise
         return given.nonce
 
+    def cool_down(self, seconds: float | None, operation: Operation = HANDSHAKE) -> None:
+        """Let nothing of the same limit leave for so long, by default a backoff: it was refused."""
+        if self.policy.limit_share is not None:
+            question = self._question(operation)
+            wait = max(seconds or 0.0, self.policy.backoff_seconds)
+            self.throttle.cool_down(self.key.part(question.windows), question, wait)
+
     def _checked(self, progress: _Progress) -> Message:
         """Return the request of a call whose arguments keep their rules."""
         origin = progress.route.origin
@@ -342,11 +349,10 @@ class Sender:
         attempt.tally.is_under_way = False
         try:
             fate = self._fate(progress, question, given, answer, attempt)
-            if isinstance(answer, Answer) and answer.status == 429 and share is not None:
+            if isinstance(answer, Answer) and answer.status == 429:
                 # Before its turn ends: then the next one leaves.
                 told = retry_after_seconds(answer.headers, self.timing.now_ms())
-                seconds = max(told or 0.0, self.policy.backoff_seconds)
-                self.throttle.cool_down(part, question, seconds)
+                self.cool_down(told, operation)
             self.throttle.leave(part, question, given, fate)
         except Exception as error:  # noqa: BLE001 - what came back stands
             logger.warning(

@@ -376,6 +376,8 @@ class OrderHistory:
             delay = self._delay(attempt)
             if isinstance(failure, RateLimitedError):
                 delay = max(delay, failure.retry_after or 0.0)
+                if self._ours is not None:
+                    self._ours.handshake_refused(failure.retry_after)
             reason = _reason_of(failure)
             if not _may_heal(failure) or now() + delay - lost_at > self._deadline_seconds:
                 logger.error("the stream ends: %s", reason, extra={"reason": reason})

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bitopro_auth import NonceSource
-from bitopro_client.api.orders import cancel_order
+from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.models import Order
-from bitopro_orders import OrdersClient, PermissionDeniedError, Timing, connect
+from bitopro_orders import NotSentError, OrdersClient, PermissionDeniedError, Timing, connect
 from bitopro_orders.stream import OrderHistory, order_history
 from bitopro_sandbox import Sandbox, Settings, StreamFault, faults, serve
 from tests.support import credentials_of
@@ -71,8 +71,12 @@ async def test_repeats_are_seen_once(bitopro_sandbox: Sandbox) -> None:
     async with history_of(bitopro_sandbox) as history:
         await cancelled(bitopro_sandbox, history)
         bitopro_sandbox.close_streams()
-        await asyncio.sleep(0.2)
-        assert history.connected
+        async with asyncio.timeout(5):
+            while history.connected:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            while not history.connected:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # what a connection begins with has come
         await history.aclose()
         ids = [order.id for order in history._waiting]
     assert ORDER[1] in ids
@@ -84,6 +88,21 @@ async def test_a_refused_handshake_is_tried_again(bitopro_sandbox: Sandbox, stat
     bitopro_sandbox.faults.add(faults.status(status), times=2, method="STREAM")
     async with history_of(bitopro_sandbox, snapshot=False) as history:
         assert (await cancelled(bitopro_sandbox, history)).status == 4
+
+
+async def test_after_a_refused_handshake_all_who_share_the_limit_wait(
+    bitopro_sandbox: Sandbox,
+) -> None:
+    refusal = faults.status(429, headers={"Retry-After": "60"})
+    bitopro_sandbox.faults.add(refusal, method="STREAM")
+    async with history_of(bitopro_sandbox) as history:
+        assert not history.connected
+        async with connect(
+            credentials_of(bitopro_sandbox), base_url=bitopro_sandbox.base_url
+        ) as client:
+            with pytest.raises(NotSentError, match=r"the limit has room again in [56]\d\.\d s"):
+                await get_order.asyncio(*ORDER, client=client)
+            await cancel_order.asyncio(*ORDER, client=client)
 
 
 async def test_a_handshake_without_permission_is_raised(bitopro_sandbox: Sandbox) -> None:
