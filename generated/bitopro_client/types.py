@@ -237,12 +237,12 @@ def fitted(value: T) -> T:
     elif has(type(value)):
         model: type = type(value)
         for name, kinds, may_lack in _fields_of(model):
-            given = getattr(value, name)
+            got = getattr(value, name)
             if not kinds:
-                fitted(given)
-            elif type(given) not in kinds and given is not UNSET:
-                if type(given) is int and str in kinds:
-                    setattr(value, name, str(given))
+                fitted(got)
+            elif type(got) not in kinds and got is not UNSET:
+                if type(got) is int and str in kinds:
+                    setattr(value, name, str(got))
                 elif may_lack:
                     setattr(value, name, UNSET)
                 elif str in kinds:
