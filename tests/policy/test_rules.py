@@ -23,6 +23,7 @@ from bitopro_orders.throttle.rules import (
     CAREFUL_GAP,
     PATIENCE,
     SECOND,
+    Counter,
     Fate,
     Pass,
     Question,
@@ -32,6 +33,7 @@ from bitopro_orders.throttle.rules import (
     cool_down,
     enter,
     leave,
+    put_back,
 )
 
 WALL_MS = 1_700_000_000_000
@@ -327,6 +329,24 @@ def test_a_cool_down_is_never_shortened(make: Callable[[], Keeper], clock: Clock
     assert isinstance(ask(make(), asked), Pass)
 
 
+def test_what_two_members_put_back_into_a_store_that_forgot_is_kept_whole() -> None:
+    now, period, few = 1000 * SECOND, MINUTE, (window(12),)
+    state = State(counters=(Counter(),))
+    for begins, own in ((now - 20 * SECOND, 7), (now - 10 * SECOND, 4)):
+        stamps = [begins + number * SECOND for number in range(own)]
+        state = put_back(state, now, [stamps], WALL_MS)
+        # What is under way as the store forgets is ended before anything else leaves.
+        state, _ = leave(state, now, token=1, given=None, fate=Fate.USED, wall_ms=WALL_MS)
+    assert len(state.counters[0].all()) == 11
+    state, _ = enter(state, now, question=question(windows=few, in_flight=2))
+    _, answer = enter(state, now, question=question(windows=few, in_flight=2))
+    assert answer == Wait(few[0].length - 20 * SECOND, few[0].length - 20 * SECOND)
+    # What is older than the window is not kept for ever.
+    later = now + few[0].length + period
+    state = put_back(state, later, [[later]], WALL_MS)
+    assert state.counters[0].all() == [later]
+
+
 # The file
 
 HOLD = """
@@ -447,6 +467,66 @@ def test_the_first_ones_are_woken_when_somebody_leaves() -> None:
     for signal in signals:
         assert isinstance(signal, ThreadSignal)
         assert signal._lock.acquire(blocking=False)
+
+
+class Watched(Waiter):
+    """Counts how often anybody looks at one who waits."""
+
+    looks = 0
+
+    def __getattribute__(self, name: str) -> object:
+        Watched.looks += 1
+        return super().__getattribute__(name)
+
+
+def test_where_one_of_two_crowded_loops_is_late_the_other_goes_on_at_little_cost() -> None:
+    here, each = Waiting(0), 600
+    waiters = [Watched(here.now + 100, number % 2) for number in range(2 * each)]
+    for token, waiter in enumerate(waiters):
+        here.queue.join(token, waiter)
+    Watched.looks = calls = 0
+
+    def turns(loop: int) -> list[int]:
+        """Let all of a loop look again and again until all of them have left."""
+        nonlocal calls
+        left, waiting = list[int](), list(range(loop, 2 * each, 2))
+        while waiting:
+            here.now += LEASE_SECONDS / 10
+            for token in waiting[:3]:
+                calls += 1
+                if not here.queue.seconds_until_first(token, waiters[token]):
+                    here.queue.leave(token, waiters[token])
+                    waiting.remove(token)
+                    left.append(token)
+        return left
+
+    # Nobody in the other one looks meanwhile: it is blocked.
+    assert turns(0) == list(range(0, 2 * each, 2))
+    assert len(here.queue) == each
+    assert sorted(turns(1)) == list(range(1, 2 * each, 2))
+    assert len(here.queue) == 0
+    assert Watched.looks < 100 * calls
+
+
+class Leaving(Waiter):
+    """Leaves, as another thread may, in the middle of being put behind the others."""
+
+    queue: Queue | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if self.queue is not None and name == "due" and value is None:
+            self.queue.leave(0, self)
+
+
+def test_who_leaves_while_it_is_put_behind_the_others_does_not_come_back() -> None:
+    here = Waiting(2)
+    here.queue._waiting[0] = Leaving(here.now + 10, 0)
+    here.queue.wake()
+    Leaving.queue = here.queue
+    here.now += LEASE_SECONDS
+    assert here.seconds(1) == 0
+    assert list(here.queue._waiting) == [1]
 
 
 def test_tokens_of_one_process_differ() -> None:

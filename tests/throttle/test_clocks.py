@@ -21,6 +21,9 @@ from bitopro_orders import (
     Timing,
     connect,
 )
+from bitopro_orders.throttle.memory import Everything, Part
+from bitopro_orders.throttle.redis import RedisStore
+from bitopro_orders.throttle.rules import SECOND
 from bitopro_sandbox import Fault, Sandbox, faults, serve
 from tests.support import credentials_of
 from tests.throttle.programs import ORDER_ID, PAIR, exchange, store
@@ -196,6 +199,26 @@ def test_a_clock_that_is_set_back_stops_nothing(name: str, back: int, tmp_path: 
 
 
 @STORES
+def test_a_clock_that_jumps_further_ahead_and_back_stops_nothing(name: str, tmp_path: Path) -> None:
+    clocks = Clocks()
+    with serve(exchange(clock_window_ms=MINUTE_MS)) as sandbox, store(name, tmp_path) as shared:
+        with caller(sandbox, clocks, shared, deadline_seconds=5) as client:
+            clocks.off = 20  # the exchange accepts that, and from now on no less
+            for _ in range(2):
+                client.cancel()
+            clocks.off = HOUR
+            for _ in range(2):
+                client.cancel()
+            clocks.off = 0
+            for _ in range(3):
+                client.cancel()
+    assert statuses(sandbox).count(200) == 7
+    assert len(statuses(sandbox)) <= 7 + 5
+    assert client.longest < 2
+    assert max(distances(sandbox)[-3:]) < 25_000
+
+
+@STORES
 @pytest.mark.parametrize("step", [HOUR, -HOUR, -3, 70])
 def test_a_step_of_the_wall_clock_does_not_forget_the_window(
     name: str, step: int, tmp_path: Path
@@ -216,6 +239,32 @@ def test_a_step_of_the_wall_clock_does_not_forget_the_window(
                     refused += 1
         # Six of the window of a minute, which no step ends and which no step fills.
         assert (statuses(sandbox), refused) == ([200] * 6, 3)
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_step_of_the_clock_of_redis_does_not_forget_the_window(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks, read = Clocks(), RedisStore._read
+    off = 0
+
+    def stepped(store: RedisStore, part: Part) -> tuple[bytes, Everything, int]:
+        text, everything, now = read(store, part)
+        return text, everything, now + off * SECOND
+
+    monkeypatch.setattr(RedisStore, "_read", stepped)
+    policy: dict[str, Any] = {"limit_share": 6.5 / 900, "deadline_seconds": 3}
+    with serve(exchange()) as sandbox, store("redis", tmp_path) as shared:
+        with caller(sandbox, clocks, shared, **policy) as client:
+            for _ in range(4):
+                client.cancel()
+            off = step
+            for _ in range(2):
+                client.cancel()
+            for _ in range(3):
+                with pytest.raises(NotSentError):
+                    client.cancel()
+    assert statuses(sandbox) == [200] * 6
 
 
 def test_a_window_ends_when_its_time_has_passed_and_not_when_a_clock_says_so() -> None:

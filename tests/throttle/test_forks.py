@@ -141,3 +141,74 @@ def test_a_fork_in_the_middle_of_other_threads_business_leaves_nothing_locked(
         assert len(nonces) > FORKS
         if kind != "memory":
             assert len(set(nonces)) == len(nonces)
+
+
+#: Forks while the thread that asks Redis is in the middle of it, with a lock of its client's.
+IN_THE_MIDDLE = """
+import json, os, sys, threading
+
+import redis
+
+from bitopro_auth import Credentials
+from bitopro_client.api.orders import cancel_order
+from bitopro_orders import SendingPolicy, connect
+
+settings = json.loads(sys.argv[1])
+parent, make = os.getpid(), redis.ConnectionPool.make_connection
+in_the_middle, go_on = threading.Event(), threading.Event()
+
+
+def make_connection(pool):
+    if os.getpid() == parent:
+        in_the_middle.set()
+        go_on.wait(10)
+    return make(pool)
+
+
+def cancel():
+    cancel_order.sync("BTC_TWD", "2959906694", client=client)
+
+
+redis.ConnectionPool.make_connection = make_connection
+client = connect(
+    Credentials(*settings["credentials"]), base_url=settings["base_url"],
+    shared=settings["shared"],
+    policy=SendingPolicy(deadline_seconds=settings["deadline"], local_if_shared_fails=False),
+)
+thread = threading.Thread(target=cancel)
+thread.start()
+assert in_the_middle.wait(10)
+pid = os.fork()
+if not pid:
+    status = 1
+    # The system would give the next thread the number of the one that holds the lock.
+    for _ in range(4):
+        threading.Thread(target=go_on.wait, daemon=True).start()
+    try:
+        cancel()
+        status = 0
+    finally:
+        os._exit(status)
+go_on.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_child_asks_redis_though_its_parent_was_asking_when_it_forked(tmp_path: Path) -> None:
+    # An answer that takes longer than the spacing lets the other one overtake.
+    rule: Settings = attrs.evolve(EXCHANGE, nonce_rule="unique")
+    with serve(rule) as sandbox, redis_server(tmp_path) as redis:
+        account = sandbox.account
+        settings = {
+            "credentials": [account.api_key, account.api_secret, account.identity],
+            "base_url": sandbox.base_url,
+            "shared": redis.url,
+            "deadline": DEADLINE_SECONDS,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", IN_THE_MIDDLE, json.dumps(settings)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+        assert [entry.status for entry in sandbox.journal] == [200, 200]

@@ -4,8 +4,10 @@ The rows that take a minute are in `slow_rows.py`.
 """
 
 import asyncio
+import contextlib
 import re
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_orders import (
     AttemptRecord,
+    BitoProError,
     NotSentError,
     OrdersClient,
     Outcome,
@@ -387,6 +390,31 @@ def test_a_reading_is_not_starved_where_answers_are_slow(sandbox: Sandbox) -> No
     left = order_of_arrival(sandbox)
     # On a busy machine they overtake each other on their way, and one may miss its turn.
     assert re.fullmatch("D{0,5}G" + "D{1,5}G" * 2 + "D*", left), left
+
+
+def test_a_reading_gets_its_turn_while_many_threads_keep_cancelling_side_by_side() -> None:
+    policy = SendingPolicy(limit_share=None, in_flight=8, deadline_seconds=4)
+    with exchange(nonce_rule="unique") as sandbox, client_of(sandbox, policy=policy) as client:
+        slow_answers(sandbox, 100)
+        order, is_over = orders(sandbox, 1)[0], threading.Event()
+
+        def keep_cancelling() -> None:
+            while not is_over.is_set():
+                with contextlib.suppress(BitoProError):  # on a busy machine
+                    cancel_order.sync(PAIR, order, client=client)
+
+        threads = [threading.Thread(target=keep_cancelling) for _ in range(70)]
+        for thread in threads:
+            thread.start()
+        try:
+            while arrived(sandbox) < 30:
+                time.sleep(0.01)
+            assert get_order.sync(PAIR, order, client=client).id == order
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+    assert {entry.status for entry in sandbox.journal} == {200}
 
 
 async def test_a_cancel_whose_window_is_full_holds_back_no_reading(sandbox: Sandbox) -> None:

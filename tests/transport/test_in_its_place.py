@@ -267,21 +267,25 @@ def test_what_a_retrying_transport_has_sent_stays_sent_when_it_cannot_connect_ag
 ) -> None:
     policy = SendingPolicy(attempts=1)
 
-    async def main(base_url: str) -> None:
+    def in_a_thread(base_url: str) -> None:
+        with Retrying() as transport:
+            client = connect(CREDENTIALS, base_url=base_url, transport=transport, policy=policy)
+            cancel_order.sync(PAIR, ORDER_ID, client=client)
+
+    async def in_a_task(base_url: str) -> None:
         async with RetryingTasks() as transport:
             client = connect(CREDENTIALS, base_url=base_url, transport=transport, policy=policy)
             await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
 
+    def cancels(base_url: str) -> None:
+        if way == "tasks":
+            asyncio.run(in_a_task(base_url))
+        else:
+            in_a_thread(base_url)
+
     with serving(reads_and_ends) as server:
         with pytest.raises(OutcomeUnknownError, match="ConnectError") as caught:
-            if way == "tasks":
-                asyncio.run(main(server.base_url))
-            else:
-                with Retrying() as transport:
-                    client = connect(
-                        CREDENTIALS, base_url=server.base_url, transport=transport, policy=policy
-                    )
-                    cancel_order.sync(PAIR, ORDER_ID, client=client)
+            cancels(server.base_url)
         assert (len(server.requests), caught.value.attempts) == (1, 1)
 
 
