@@ -1,7 +1,7 @@
 """The stream against the sandbox, with orders that change by REST calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,6 +27,12 @@ async def history_of(sandbox: Sandbox, **options: Any) -> AsyncIterator[OrderHis
             credentials, stream_url=sandbox.stream_url, client=client, **options
         ) as history:
             yield history
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def cancelled(sandbox: Sandbox, history: OrderHistory) -> Order:
@@ -71,11 +77,8 @@ async def test_repeats_are_seen_once(bitopro_sandbox: Sandbox) -> None:
     async with history_of(bitopro_sandbox) as history:
         await cancelled(bitopro_sandbox, history)
         bitopro_sandbox.close_streams()
-        async with asyncio.timeout(5):
-            while history.connected:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            while not history.connected:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not history.connected)
+        await until(lambda: history.connected)
         await asyncio.sleep(0.05)  # what a connection begins with has come
         await history.aclose()
         ids = [order.id for order in history._waiting]
