@@ -5,6 +5,7 @@ is killed while writing has changed nothing. Each counter's stamps are a file of
 first: a stamp that was written and not counted is written over by the next.
 """
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -63,6 +64,14 @@ class FolderStore:
         self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
     ) -> tuple[R, State, int]:
         """See `shared.Backend`."""
+        with contextlib.suppress(FileNotFoundError):
+            # If the folder is deleted meanwhile, nobody else has seen what was written to it.
+            return self._transact(part, change, wall_ms)
+        return self._transact(part, change, wall_ms)
+
+    def _transact(
+        self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
+    ) -> tuple[R, State, int]:
         self._lock()
         try:
             which, everything = self._read()

@@ -30,9 +30,12 @@ KEEP_MS = 2 * 86_400_000
 
 _COMPARE_AND_SET = """
     if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+    for i = 2, #KEYS do
+        if redis.call('STRLEN', KEYS[i]) < tonumber(ARGV[3 * i]) then return 0 end
+    end
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
     for i = 2, #KEYS do
-        redis.call('SETRANGE', KEYS[i], ARGV[2 * i], ARGV[2 * i + 1])
+        redis.call('SETRANGE', KEYS[i], ARGV[3 * i - 2], ARGV[3 * i - 1])
         redis.call('PEXPIRE', KEYS[i], ARGV[3])
     end
     return 1
@@ -83,7 +86,9 @@ class RedisStore:
             for name, old in zip(part.counters, seen.counters, strict=True):
                 if written := everything.counters[name].written_since(old):
                     keys.append(f"{self._name}:{name}")
-                    values += written
+                    # A ring may have been evicted since: then a part of it is not enough.
+                    ring = everything.counters[name].capacity * 8
+                    values += (*written, 0 if len(written[1]) == ring else ring)
             if self._swap(keys=keys, args=values):
                 return result, changed, now
         raise StoreError("other processes were always faster")

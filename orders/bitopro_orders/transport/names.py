@@ -31,19 +31,23 @@ class _Search:
         self._name = host, port
         self.found: list[Address] | None = None
         self._signals: list[Signal] = []
-        self._thread: threading.Thread | None = None
+        # Whoever takes it, in one step, looks up.
+        self._chance = [True]
 
     def tell(self, signal: Signal) -> None:
-        """Set the signal when something is found."""
+        """Set the signal when something is found; whoever asks first begins."""
         self._signals.append(signal)
-        if self.found is None and (self._thread is None or not self._thread.is_alive()):
-            thread = threading.Thread(target=self._run, name="bitopro names", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                # There can be no more threads, or the interpreter is ending: late beats never.
-                self._run()
-            self._thread = thread
+        try:
+            self._chance.pop()
+            threading.Thread(target=self._run, name="bitopro names", daemon=True).start()
+        except IndexError:
+            pass
+        except RuntimeError:
+            # There can be no more threads, or the interpreter is ending: late beats never.
+            self._run()
+        except BaseException:
+            self.forget()
+            raise
         if self.found is not None:
             signal.set()
 
