@@ -133,3 +133,30 @@ def test_a_request_that_is_given_up_leaves_no_socket_open(
         assert server.wait_until(lambda: server.ended == 1)
         gc.collect()
     assert [str(each.message) for each in warned] == []
+
+
+def test_a_connection_that_was_under_way_when_its_client_was_closed_is_not_kept(
+    our_caller: Caller,
+) -> None:
+    has_come, closed = threading.Event(), threading.Event()
+
+    def serve(peer: Peer, _: int) -> None:
+        while peer.read():
+            has_come.set()
+            closed.wait(5)
+            peer.send(answer())
+
+    with serving(serve) as server:
+        client = our_caller.connect(server.base_url)
+
+        def close() -> None:
+            has_come.wait(5)
+            client.close()
+            closed.set()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        for _ in range(2):
+            assert our_caller.cancel(client).order_id == ORDER_ID
+        closing.join()
+        assert (server.opened, server.ended) == (2, 1)

@@ -14,9 +14,15 @@ IDLE_SECONDS = 30.0
 
 
 class Connection(Protocol):
-    """What can be kept."""
+    """What can be kept.
+
+    Attributes:
+        idle_since: When it was put back, on the monotonic clock.
+        generation: That of `Idle` when it was opened.
+    """
 
     idle_since: float
+    generation: int
 
     def is_open(self) -> bool:
         """Say whether the other side has neither ended it nor said anything since its answer."""
@@ -35,10 +41,14 @@ class Idle(Generic[C]):
 
     Args:
         monotonic: Returns seconds since any fixed moment.
+
+    Attributes:
+        generation: How often all were closed; those that were under way then are not kept.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic
+        self.generation = 0
         self._stacks: dict[Origin, list[C]] = {}
         self._process = os.getpid()
         self._inherited: list[dict[Origin, list[C]]] = []
@@ -57,6 +67,9 @@ class Idle(Generic[C]):
 
     def put(self, origin: Origin, connection: C) -> None:
         """Keep a connection for the next request, and close those that have died meanwhile."""
+        if connection.generation != self.generation:
+            connection.close()
+            return
         stack, now = self._stack(origin), self._now()
         connection.idle_since = now
         stack.append(connection)
@@ -72,6 +85,7 @@ class Idle(Generic[C]):
     def close(self) -> None:
         """Close them all."""
         self._leave_to_parent()
+        self.generation += 1
         stacks, self._stacks = self._stacks, {}
         for stack in stacks.values():
             while stack:

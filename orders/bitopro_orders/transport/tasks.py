@@ -22,10 +22,12 @@ class Connection(asyncio.Protocol):
     Attributes:
         origin: Where it leads.
         loop: Whose it is.
+        generation: See `Idle`.
     """
 
-    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, generation: int) -> None:
         self.origin, self.loop, self.idle_since = origin, loop, 0.0
+        self.generation = generation
         self._transport: asyncio.Transport | None = None
         self._parser: AnswerParser | None = None
         self._done: asyncio.Future[None] | None = None
@@ -206,7 +208,7 @@ class Tasks:
         share: float,
         attempt: Attempt,
     ) -> Connection:
-        connection = Connection(origin, loop)
+        connection = Connection(origin, loop, self._homes[loop].idle.generation)
         plain = socket.socket(address[0], socket.SOCK_STREAM)
         try:
             plain.setblocking(False)

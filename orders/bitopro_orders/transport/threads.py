@@ -22,6 +22,7 @@ class Connection:
 
     socket: socket.socket
     origin: Origin
+    generation: int
     idle_since: float = 0.0
 
     def is_open(self) -> bool:
@@ -62,7 +63,7 @@ class Threads:
         Raises:
             NotConnectedError: If there is none in time.
         """
-        reason = "no address answered in time"
+        reason, generation = "no address answered in time", self._idle.generation
         for number, address in (addresses := self._addresses(origin, attempt)):
             plain = socket.socket(address[0], socket.SOCK_STREAM)
             try:
@@ -80,7 +81,7 @@ class Threads:
                 raise
             else:
                 self._worked[origin] = address
-                return Connection(wire, origin)
+                return Connection(wire, origin, generation)
         raise NotConnectedError(reason)
 
     def _addresses(self, origin: Origin, attempt: Attempt) -> list[tuple[int, Address]]:
