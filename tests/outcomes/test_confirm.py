@@ -109,7 +109,7 @@ def test_an_order_is_still_open_when_every_cancel_is_refused(
     before = bitopro_sandbox.book.snapshot()
     # A limit or a clock says nothing of the order: the cancel is tried until the time is over, and
     # the last reading must not be old then, so time passes less quickly.
-    seconds, timing = (12, hasty(8)) if status in {409, 429} else (100, HASTY)
+    seconds, timing = (12, hasty(4)) if status in {409, 429} else (100, HASTY)
     outcome = confirm_at(
         lambda: hasty_client_of(bitopro_sandbox, timing=timing), *order, timeout=seconds
     )

@@ -257,7 +257,7 @@ def test_sixteen_threads_do_not_queue_up_at_a_redis_that_hangs(redis_server: Red
                 list(pool.map(lambda _: cancel(client), range(16)))
         finally:
             go_on(redis_server)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
 
 
 def test_without_the_fallback_a_store_that_is_down_sends_nothing(

@@ -123,16 +123,20 @@ def test_right_after_900_tasks_another_process_that_shares_redis_cancels_at_once
     assert left >= 20
 
 
-def test_what_never_left_is_not_counted(sandbox: Sandbox, way: Way) -> None:
+def test_what_never_left_is_not_counted(way: Way) -> None:
     hundred = 100 / 900
-    with client_of(sandbox, policy=SendingPolicy(limit_share=hundred)) as bystander:
+    # In any order: a busy machine may hold a thread up between its turn and its sending.
+    with (
+        exchange(nonce_rule="unique") as sandbox,
+        client_of(sandbox, policy=SendingPolicy(limit_share=hundred)) as bystander,
+    ):
         policy = SendingPolicy(limit_share=hundred, deadline_seconds=1.5)
         left = panic(sandbox, way, 150, policy=policy)
         for order in orders(sandbox, 100 - left):
             cancel_order.sync(PAIR, order, client=bystander)
         with pytest.raises(NotSentError):
             cancel_order.sync(PAIR, *orders(sandbox, 1), client=bystander)
-    assert arrived(sandbox) <= 100
+        assert arrived(sandbox) <= 100
 
 
 async def test_cancels_that_their_tasks_give_up_while_they_wait_are_not_counted(

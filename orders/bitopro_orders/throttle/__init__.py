@@ -265,7 +265,7 @@ def _shared_store(origin: str, where: Secret) -> SharedStore:
             if where.reveal().startswith(REDIS_SCHEMES):
                 from .redis import RedisStore
 
-                open_backend = partial(RedisStore, where, f"bitopro:throttle:{name}")
+                open_backend = partial(RedisStore, where, f"bitopro:throttle:{name}", machine)
             else:
                 from .folder import FolderStore
 

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 import redis
 
 from bitopro_auth.credentials import Secret
+from bitopro_orders.timing import Timing
 
 from .memory import Everything, Part
 from .rules import SECOND, State
@@ -25,6 +26,8 @@ R = TypeVar("R")
 TIMEOUT_SECONDS = 0.4
 #: How often a race may be lost before the store counts as failed.
 RACES = 50
+#: How long to wait before the next try at the most, after the first race that was lost and later.
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.001, 0.016
 #: Nothing that is counted, and no nonce ahead of the clock, is older.
 KEEP_MS = 2 * 86_400_000
 
@@ -48,12 +51,14 @@ class RedisStore:
     Args:
         url: The server's; it may hold a password.
         name: What the keys in it begin with.
+        timing: The sleep and the randomness.
 
     Raises:
         ValueError: If the URL is not understood.
     """
 
-    def __init__(self, url: Secret, name: str) -> None:
+    def __init__(self, url: Secret, name: str, timing: Timing) -> None:
+        self._timing = timing
         self._redis = redis.Redis.from_url(
             url.reveal(), socket_connect_timeout=TIMEOUT_SECONDS, socket_timeout=TIMEOUT_SECONDS
         )
@@ -72,7 +77,11 @@ class RedisStore:
     def _transact(
         self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
     ) -> tuple[R, State, int]:
-        for _ in range(RACES):
+        for race in range(RACES):
+            if race:
+                # Whoever is many loses fewer races if they do not begin at once.
+                most = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (race - 1))
+                self._timing.sleep(self._timing.random() * most)
             text, everything, now = self._read(part)
             seen = everything.part(part)
             changed, result = change(seen, now, everything.epoch)
