@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
 from pathlib import Path
@@ -35,6 +37,7 @@ from bitopro_orders.throttle.rules import (
     leave,
     put_back,
 )
+from bitopro_orders.timing import Timing
 
 WALL_MS = 1_700_000_000_000
 GAP = SECOND // 15
@@ -77,7 +80,7 @@ class InFolder:
 
 class InRedis:
     def __init__(self, url: str, name: str, clock: Clock) -> None:
-        self._store, self._clock = RedisStore(Secret(url), name), clock
+        self._store, self._clock = RedisStore(Secret(url), name, Timing()), clock
 
     def close(self) -> None:
         self._store._redis.close()
@@ -533,3 +536,29 @@ def test_tokens_of_one_process_differ() -> None:
     from bitopro_orders.throttle import new_token
 
     assert all(a < b for a, b in pairwise([new_token() for _ in range(100)]))
+
+
+def test_threads_that_come_and_go_do_not_disturb_who_looks() -> None:
+    queue, errors = Queue(time.monotonic), list[Exception]()
+
+    def come_and_go(first: int) -> None:
+        try:
+            for token in range(first, first + 300):
+                waiter = Waiter(time.monotonic() + 60, token, ThreadSignal())
+                queue.join(token, waiter)
+                queue.seconds_until_first(token, waiter)
+                queue.leave(token, waiter)
+        except Exception as error:  # noqa: BLE001 - the test shows it
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=come_and_go, args=(1000 * n,)) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert (errors, len(queue)) == ([], 0)

@@ -139,7 +139,7 @@ class Throttle:
         found = self._queues.get(name)
         if found is None:
             if len(self._queues) >= MOST_QUEUES:
-                for each in [each for each, queue in list(self._queues.items()) if not queue]:
+                for each in [each for each, queue in self._queues.copy().items() if not queue]:
                     self._queues.pop(each, None)
             found = self._queues.setdefault(name, Queue(self._timing.monotonic))
         return found
@@ -189,7 +189,7 @@ class Throttle:
             leave, token=question.token, given=given, fate=fate, wall_ms=self.clock.now_ms()
         )
         self._change(part, question, change, fate)
-        for (name, _, _), queue in list(self._queues.items()):
+        for (name, _, _), queue in self._queues.copy().items():
             if name == part.lane and len(queue):
                 queue.wake()
 

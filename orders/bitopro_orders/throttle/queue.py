@@ -5,6 +5,7 @@ signal handler or the garbage collector may come anywhere, and a step that they 
 for by whoever looks next.
 """
 
+import contextlib
 from collections.abc import Callable
 from itertools import islice
 
@@ -110,7 +111,9 @@ class Queue:
         return FAR_BEHIND_SECONDS if ahead else 0.0
 
     def _first(self, in_flight: int) -> list[tuple[int, Waiter]]:
-        return list(islice(self._waiting.items(), in_flight + MOST_AHEAD))
+        while True:
+            with contextlib.suppress(RuntimeError):  # somebody has come or gone meanwhile
+                return list(islice(self._waiting.items(), in_flight + MOST_AHEAD))
 
     @staticmethod
     def _late(waiting: list[tuple[int, Waiter]], now: float) -> set[object]:
