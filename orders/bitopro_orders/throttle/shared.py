@@ -120,8 +120,10 @@ class _Own:
         for name in part.counters:
             stamps = self.left_at.setdefault(name, {})
             stamps[token] = left_at
-            for old in [each for each, at in stamps.items() if at < left_at - LONGEST_WINDOW]:
-                del stamps[old]
+            # A copy: one whom the store holds up may still be at it.
+            for old, at in stamps.copy().items():
+                if at < left_at - LONGEST_WINDOW:
+                    stamps.pop(old, None)
             while len(stamps) > MOST_OWN:
                 del stamps[next(iter(stamps))]
 
@@ -286,7 +288,7 @@ class SharedStore:
                 self._epoch != epoch or abs(shift - self._shift) > CLOCK_WAS_SET
             ):
                 # It forgot. What this process knows of its own requests goes back in.
-                own.unrecorded = {name: dict(stamps) for name, stamps in own.left_at.items()}
+                own.unrecorded = {name: dict(stamps) for name, stamps in own.left_at.copy().items()}
             self._epoch = epoch
             slot, seen = state.members.get(self._member, (self._wanted_slot, now - HERE))
             if not 0 <= now - seen < HERE:
