@@ -6,11 +6,11 @@ by reading until the order is final.
 """
 
 import contextlib
-from collections.abc import Generator
-from datetime import datetime
+from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from attrs import define, field, frozen
 
@@ -18,6 +18,7 @@ from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
 from bitopro_client.types import UNSET, Unset
 
+from . import forms
 from .connection import OrdersClient
 from .errors import (
     BitoProError,
@@ -98,6 +99,50 @@ class CancelOutcome:
     attempts: int
     evidence: Order | None
     seen_by: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as an object for `json.dumps`; `from_json` reads it again."""
+        return forms.write(
+            "CancelOutcome",
+            {
+                "state": self.state.name,
+                "pair": self.pair,
+                "order_id": self.order_id,
+                "executed": forms.decimal_text(self.executed),
+                "remaining": forms.decimal_text(self.remaining),
+                "average_price": forms.decimal_text(self.average_price),
+                "at": None if self.at is None else self.at.isoformat(),
+                "attempts": self.attempts,
+                "evidence": forms.order_form(self.evidence),
+                "seen_by": self.seen_by,
+            },
+        )
+
+    @classmethod
+    def from_json(cls, form: object) -> Self:
+        """Return the outcome that `to_json` wrote, also another version of this package.
+
+        Raises:
+            InvalidArgumentError: If it is no such form, or its version is not known.
+        """
+
+        try:
+            fields = forms.fields_of("CancelOutcome", form)
+            at = fields["at"]
+            return cls(
+                state=State[fields["state"]],
+                pair=str(fields["pair"]),
+                order_id=str(fields["order_id"]),
+                executed=forms.decimal_of(fields["executed"]),
+                remaining=forms.decimal_of(fields["remaining"]),
+                average_price=forms.decimal_of(fields["average_price"]),
+                at=None if at is None else datetime.fromisoformat(at).astimezone(UTC),
+                attempts=int(fields["attempts"]),
+                evidence=forms.order_of(fields["evidence"]),
+                seen_by=str(fields["seen_by"]),
+            )
+        except forms.WRONG as error:
+            raise InvalidArgumentError(forms.refusal("CancelOutcome", error)) from None
 
 
 class History(Protocol):
