@@ -197,7 +197,6 @@ class OutcomeUnknownError(BitoProError):
         Raises:
             InvalidArgumentError: If it is no such form, or its version is not known.
         """
-
         try:
             fields = forms.fields_of("OutcomeUnknownError", form)
             error = cls(str(fields["reason"]), status=fields["status"])

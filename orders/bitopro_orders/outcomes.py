@@ -6,10 +6,11 @@ by reading until the order is final.
 """
 
 import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from attrs import define, field, frozen
@@ -125,7 +126,6 @@ class CancelOutcome:
         Raises:
             InvalidArgumentError: If it is no such form, or its version is not known.
         """
-
         try:
             fields = forms.fields_of("CancelOutcome", form)
             at = fields["at"]
@@ -143,6 +143,32 @@ class CancelOutcome:
             )
         except forms.WRONG as error:
             raise InvalidArgumentError(forms.refusal("CancelOutcome", error)) from None
+
+
+@frozen
+class Begun:
+    """A cancel that has been sent before, and may have worked.
+
+    Attributes:
+        accepted: Whether the exchange has accepted it.
+        sent_ms: When it left at the latest, in milliseconds since the epoch.
+    """
+
+    accepted: bool
+    sent_ms: int
+
+
+class Escort(Protocol):
+    """Who has many orders cancelled at once, and goes with one of them."""
+
+    def before(self, seconds: float) -> Generator[Step, Any, None]:
+        """Do what must be done before a request to cancel, which leaves within so long."""
+
+    def after(self, error: BaseException | None, sent_ms: int) -> None:
+        """Take note of what it came to, and of when it left at the latest; it never waits."""
+
+    def turn(self) -> Generator[Step, Any, None]:
+        """Wait until the order may be read."""
 
 
 class History(Protocol):
@@ -179,9 +205,9 @@ def cancel_and_confirm(
             order as it was last read, and the last refusal, if any, is the cause. Give it to
             `resolve()` later.
     """
-    _check(client)
+    check_client(client)
     tally = Tally()
-    steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally)
+    steps = confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally=tally)
     return client.run(steps)
 
 
@@ -211,20 +237,35 @@ async def cancel_and_confirm_async(
         OutcomeUnknownError: See `cancel_and_confirm`; also in place of CancelledError, if the task
             is cancelled after a request left that may have worked.
     """
-    _check(client)
-    follows = getattr(history, "follows", None)
-    if follows is not None and not follows(client):
-        raise InvalidArgumentError(
-            "history must follow the exchange that client talks to, such as "
-            "order_history(client=client), not another one"
-        )
-    tally, told = Tally(), _Told()
-    steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally, told)
+    check_client(client, history)
+    steps = partial(confirmation, client, pair, order_id, timeout, is_all_strategy_canceled)
+    return await confirmed(client, pair, order_id, steps, Tally(), history)
+
+
+async def confirmed(
+    client: OrdersClient,
+    pair: str,
+    order_id: str,
+    steps: Callable[..., Generator[Step, Any, CancelOutcome]],
+    tally: Tally,
+    history: History | None,
+) -> CancelOutcome:
+    """Carry out a confirmation in this task, beside what tells of final orders if that is given.
+
+    Args:
+        client: Who cancels and reads.
+        pair: The order's pair.
+        order_id: The order's id.
+        steps: Makes the steps, with `tally` and `told`.
+        tally: Counts the requests to cancel.
+        history: What tells.
+    """
+    told = _Told()
     if history is None:
-        return await client.run_async(steps)
+        return await client.run_async(steps(tally=tally))
     import asyncio
 
-    reading = asyncio.ensure_future(client.run_async(steps))
+    reading = asyncio.ensure_future(client.run_async(steps(tally=tally, told=told)))
     telling = asyncio.ensure_future(history.final(pair, order_id))
     telling.add_done_callback(_seen)
     try:
@@ -273,10 +314,17 @@ def _seen(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
-def _check(client: object) -> None:
+def check_client(client: object, history: History | None = None) -> None:
+    """Raise unless it is a client of `connect()`, and of the exchange that a history follows."""
     if not isinstance(client, OrdersClient):
         raise InvalidArgumentError(
             f"client must be one that connect() returned, not {type(client).__name__}"
+        )
+    follows = getattr(history, "follows", None)
+    if follows is not None and not follows(client):
+        raise InvalidArgumentError(
+            "history must follow the exchange that client talks to, such as "
+            "order_history(client=client), not another one"
         )
 
 
@@ -305,7 +353,7 @@ def resolve(
         OutcomeUnknownError: If the order is not final by then; `last_seen` is the order as it was
             last read. The lost request may still arrive.
     """
-    _check(client)
+    check_client(client)
     return client.run(_resolution(client, error, timeout, under_way_seconds))
 
 
@@ -317,7 +365,7 @@ async def resolve_async(
     under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
     """Find out what became of a cancel whose outcome was unknown; see `resolve`."""
-    _check(client)
+    check_client(client)
     return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
 
 
@@ -346,7 +394,7 @@ def resolve_order(
         RejectedError: See `resolve`.
         OutcomeUnknownError: See `resolve`.
     """
-    _check(client)
+    check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
     return client.run(_resolution(client, error, timeout, under_way_seconds))
 
@@ -361,7 +409,7 @@ async def resolve_order_async(
     under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
     """Find out what became of a cancel without an error at hand; see `resolve_order`."""
-    _check(client)
+    check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
     return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
 
@@ -428,22 +476,39 @@ def _outcome(
     )
 
 
-def _confirmation(
+def confirmation(
     client: OrdersClient,
     pair: str,
     order_id: str,
     timeout: float,
-    is_all_strategy_canceled: bool | Unset,
+    is_all_strategy_canceled: bool | Unset = UNSET,
+    *,
     tally: Tally,
     told: _Told | None = None,
+    escort: Escort | None = None,
+    begun: Begun | None = None,
 ) -> Generator[Step, Any, CancelOutcome]:
+    """Cancel an order and read it until it is final, or until the time is over.
+
+    Args:
+        client: Who cancels and reads.
+        pair: The order's pair.
+        order_id: The order's id.
+        timeout: How long it may take, in seconds, but for waiting for the turn to read.
+        is_all_strategy_canceled: See `cancel_order`.
+        tally: Counts the requests to cancel.
+        told: What the stream has told.
+        escort: Goes with it.
+        begun: A cancel that has been sent before: then it is read first, and cancelled again only
+            if it is read as live.
+    """
     reading = Reading(client, pair, order_id, timeout, told.reading if told else None)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
-    may_have_worked = accepted = is_astray = False
+    may_have_worked, is_astray = begun is not None, False
+    accepted, sent_ms = (begun.accepted, begun.sent_ms) if begun else (False, 0)
     refusals = Refusals()
-    repeat_from = now()
-    sent_ms = 0
+    repeat_from = now() + PATIENCE_SECONDS * accepted
     order: Order | BitoProError | None = None
     why = ""
 
@@ -455,8 +520,11 @@ def _confirmation(
     try:
         while True:
             live = isinstance(order, Order) and status_of(order) in LIVE
-            if order is None or (live and now() >= repeat_from):
+            if (order is None and not begun) or (live and now() >= repeat_from):
+                if escort is not None:
+                    yield from escort.before(reading.seconds_left())
                 sent_ms = client.timing.now_ms()
+                failure: BaseException | None = None
                 try:
                     # The other half is for reading: silence must not take all the time.
                     yield from client.steps(
@@ -468,21 +536,32 @@ def _confirmation(
                         why = INTERRUPTED
                         break
                 except OutcomeUnknownError as error:
+                    failure = error
                     may_have_worked = True
                     sent_ms = error.sent_ms or sent_ms
                     if is_cancellation(error.__cause__):
                         why = INTERRUPTED
                         break
-                except NotSentError:
+                except NotSentError as error:
+                    failure = error
                     if not may_have_worked and refusals.last is None:
                         raise
                 except RejectedError as error:
+                    failure = error
                     if not may_have_worked and is_about_key(error):
                         raise
                     later = refusals.note(error, now())
                     repeat_from = repeat_from if may_have_worked else later
+                except BaseException as error:
+                    failure = error
+                    raise
+                finally:
+                    if escort is not None:
+                        escort.after(failure, sent_ms)
             if told is not None and told.outcome is not None:
                 return told.outcome
+            if escort is not None:
+                yield from reading.aside(escort.turn())
             order = yield from reading.read()
             if told is not None and told.outcome is not None:
                 return told.outcome
