@@ -7,6 +7,7 @@ with connect() as client:
     cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .connection import OrdersClient, connect
@@ -39,9 +40,14 @@ from .timing import Timing
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .account import Account
+    from .cancels import cancel_many, cancel_many_async
+    from .many import AsyncManyOutcomes, ManyOutcomes
     from .stream import OrderHistory, order_history
 
 __all__ = [
+    "Account",
+    "AsyncManyOutcomes",
     "AttemptRecord",
     "AuthenticationError",
     "BadRequestError",
@@ -49,6 +55,7 @@ __all__ = [
     "CancelOutcome",
     "ClockMismatchError",
     "InvalidArgumentError",
+    "ManyOutcomes",
     "NotFoundError",
     "NotSentError",
     "OrderHistory",
@@ -64,6 +71,8 @@ __all__ = [
     "__version__",
     "cancel_and_confirm",
     "cancel_and_confirm_async",
+    "cancel_many",
+    "cancel_many_async",
     "connect",
     "order_history",
     "resolve",
@@ -73,10 +82,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    # The stream needs the extra `stream`; nothing else does.
-    if name in {"OrderHistory", "order_history"}:
-        from . import stream
+# What few need and what takes time to import: asyncio, or the extra `stream`.
+_LATER = {
+    "Account": "account",
+    "AsyncManyOutcomes": "many",
+    "ManyOutcomes": "many",
+    "OrderHistory": "stream",
+    "cancel_many": "cancels",
+    "cancel_many_async": "cancels",
+    "order_history": "stream",
+}
 
-        return getattr(stream, name)
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,19 @@
+"""Each question is asked by threads and by tasks."""
+
+from typing import Any
+
+import pytest
+
+from bitopro_orders import cancel_many, cancel_many_async
+from tests.many.support import collect
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", ["sync", "async"])
+
+
+@pytest.fixture
+def cancel_all(mode: str) -> Any:
+    """Return what cancels many orders of a sandbox: gives their ends and the account."""
+    return collect(mode, cancel_many, cancel_many_async)
