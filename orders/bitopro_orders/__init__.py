@@ -41,7 +41,15 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .account import Account
-    from .cancels import cancel_many, cancel_many_async
+    from .cancels import (
+        cancel_many,
+        cancel_many_async,
+        resolve_many,
+        resolve_many_async,
+        resume,
+        resume_async,
+    )
+    from .journal import Journal, unresolved
     from .many import AsyncManyOutcomes, ManyOutcomes
     from .stream import OrderHistory, order_history
 
@@ -55,6 +63,7 @@ __all__ = [
     "CancelOutcome",
     "ClockMismatchError",
     "InvalidArgumentError",
+    "Journal",
     "ManyOutcomes",
     "NotFoundError",
     "NotSentError",
@@ -77,8 +86,13 @@ __all__ = [
     "order_history",
     "resolve",
     "resolve_async",
+    "resolve_many",
+    "resolve_many_async",
     "resolve_order",
     "resolve_order_async",
+    "resume",
+    "resume_async",
+    "unresolved",
 ]
 
 
@@ -86,10 +100,16 @@ __all__ = [
 _LATER = {
     "Account": "account",
     "AsyncManyOutcomes": "many",
+    "Journal": "journal",
     "ManyOutcomes": "many",
     "OrderHistory": "stream",
     "cancel_many": "cancels",
     "cancel_many_async": "cancels",
+    "resolve_many": "cancels",
+    "resolve_many_async": "cancels",
+    "resume": "cancels",
+    "resume_async": "cancels",
+    "unresolved": "journal",
     "order_history": "stream",
 }
 

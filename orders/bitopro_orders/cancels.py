@@ -1,13 +1,18 @@
 """Cancel many orders, and know what became of each."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+import copy
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
+from typing import Any, cast
 
+from bitopro_client.api.orders import cancel_order
 from bitopro_client.types import UNSET, Unset
 
 from .account import Account
 from .connection import OrdersClient
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, OutcomeUnknownError
+from .journal import Journal
 from .many import (
     Asked,
     AsyncManyOutcomes,
@@ -20,7 +25,16 @@ from .many import (
     many,
     many_async,
 )
-from .outcomes import CancelOutcome, History, check_client, confirmation, confirmed
+from .outcomes import (
+    UNDER_WAY_SECONDS,
+    Begun,
+    CancelOutcome,
+    History,
+    check_client,
+    confirmation,
+    confirmed,
+    resolution,
+)
 from .policy import require_seconds, require_whole
 
 #: How many orders are sent, and read, at once by default: more wait longer and gain nothing, as
@@ -39,6 +53,7 @@ def cancel_many(
     is_all_strategy_canceled: bool | Unset = UNSET,
     at_once: int = AT_ONCE,
     duplicates_within: int = DUPLICATES_WITHIN,
+    journal: Journal | None = None,
     on_progress: Callable[[Account], object] | None = None,
 ) -> ManyOutcomes:
     """Cancel many orders and find out what became of each.
@@ -59,6 +74,7 @@ def cancel_many(
         at_once: How many orders at most are sent, and how many are read, at once.
         duplicates_within: An order that is named again among so many is sent once; the account
             counts it.
+        journal: Where each decision is written down before it is done; see `Journal`.
         on_progress: Called with the account after the end of each order, by the thread that
             cancels. What it raises is logged.
 
@@ -66,9 +82,8 @@ def cancel_many(
         InvalidArgumentError: If an argument breaks its rule.
         Exception: While iterating, what `orders` has raised, after the end of each order before it.
     """
-    make = _cancelling(
-        client, timeout, is_all_strategy_canceled, at_once, duplicates_within, on_progress, None
-    )
+    work = _cancelling(client, timeout, is_all_strategy_canceled)
+    make = _running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
     return many(make, orders)
 
 
@@ -81,6 +96,7 @@ def cancel_many_async(
     history: History | None = None,
     at_once: int = AT_ONCE,
     duplicates_within: int = DUPLICATES_WITHIN,
+    journal: Journal | None = None,
     on_progress: Callable[[Account], object] | None = None,
 ) -> AsyncManyOutcomes:
     """Cancel many orders and find out what became of each; see `cancel_many`.
@@ -96,29 +112,118 @@ def cancel_many_async(
         history: An open `order_history()`, see `cancel_and_confirm_async`.
         at_once: See `cancel_many`.
         duplicates_within: See `cancel_many`.
+        journal: See `cancel_many`.
         on_progress: See `cancel_many`; called in the loop.
 
     Raises:
         InvalidArgumentError: See `cancel_many`.
         Exception: See `cancel_many`.
     """
-    make = _cancelling(
-        client, timeout, is_all_strategy_canceled, at_once, duplicates_within, on_progress, history
-    )
+    check_client(client, history)
+    work = _cancelling(client, timeout, is_all_strategy_canceled, history)
+    make = _running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
     return many_async(make, orders)
+
+
+def resume(
+    client: OrdersClient,
+    journal: Journal,
+    *,
+    timeout: float = 30.0,
+    at_once: int = AT_ONCE,
+    on_progress: Callable[[Account], object] | None = None,
+) -> ManyOutcomes:
+    """Finish what a process has begun that has died since.
+
+    Each order of the journal without a proved end is read, and cancelled again only if it is read
+    as live. It is handed out like those of `cancel_many`, and written down in the same journal.
+    Orders that the dead process had not begun with are not in its journal.
+
+    Args:
+        client: From `connect()`, for the same account.
+        journal: The one of the dead process.
+        timeout: See `cancel_many`.
+        at_once: See `cancel_many`.
+        on_progress: See `cancel_many`.
+
+    Raises:
+        InvalidArgumentError: If an argument breaks its rule.
+    """
+    _check_given(journal)
+    work = _cancelling(client, timeout, UNSET)
+    make = _running(client, _same, work, timeout, at_once, on_progress, journal)
+    return many(make, _left_behind(journal))
+
+
+def resume_async(
+    client: OrdersClient,
+    journal: Journal,
+    *,
+    timeout: float = 30.0,
+    history: History | None = None,
+    at_once: int = AT_ONCE,
+    on_progress: Callable[[Account], object] | None = None,
+) -> AsyncManyOutcomes:
+    """Finish what a process has begun that has died since; see `resume`."""
+    _check_given(journal)
+    check_client(client, history)
+    work = _cancelling(client, timeout, UNSET, history)
+    make = _running(client, _same, work, timeout, at_once, on_progress, journal)
+    return many_async(make, _left_behind(journal))
+
+
+def resolve_many(
+    client: OrdersClient,
+    errors: Iterable[OutcomeUnknownError],
+    *,
+    timeout: float = 30.0,
+    under_way_seconds: float = UNDER_WAY_SECONDS,
+    at_once: int = AT_ONCE,
+    journal: Journal | None = None,
+    on_progress: Callable[[Account], object] | None = None,
+) -> ManyOutcomes:
+    """Find out what became of many cancels whose outcome was unknown; nothing is cancelled.
+
+    Args:
+        client: From `connect()`, for the same account.
+        errors: What was caught, such as `account.unknown`, or `unresolved(journal)`. One that is
+            about a batch stands for each of its orders.
+        timeout: How long each order may take, in seconds.
+        under_way_seconds: See `resolve`.
+        at_once: How many orders at most are read at once.
+        journal: Where it is written down what they came to.
+        on_progress: See `cancel_many`.
+
+    Raises:
+        InvalidArgumentError: If an argument breaks its rule.
+    """
+    work = _resolving(client, timeout, under_way_seconds)
+    make = _running(client, _unknown, work, timeout, at_once, on_progress, journal)
+    return many(make, _each_order(errors) if isinstance(errors, Iterable) else errors)
+
+
+def resolve_many_async(
+    client: OrdersClient,
+    errors: Iterable[OutcomeUnknownError],
+    *,
+    timeout: float = 30.0,
+    under_way_seconds: float = UNDER_WAY_SECONDS,
+    at_once: int = AT_ONCE,
+    journal: Journal | None = None,
+    on_progress: Callable[[Account], object] | None = None,
+) -> AsyncManyOutcomes:
+    """Find out what became of many cancels whose outcome was unknown; see `resolve_many`."""
+    work = _resolving(client, timeout, under_way_seconds)
+    make = _running(client, _unknown, work, timeout, at_once, on_progress, journal)
+    return many_async(make, _each_order(errors) if isinstance(errors, Iterable) else errors)
 
 
 def _cancelling(
     client: OrdersClient,
     timeout: float,
     is_all_strategy_canceled: bool | Unset,
-    at_once: int,
-    duplicates_within: int,
-    on_progress: Callable[[Account], object] | None,
-    history: History | None,
-) -> Make:
-    require_whole("duplicates_within", duplicates_within)
-
+    history: History | None = None,
+) -> Work:
     async def work(order: Asked, escort: Escort) -> CancelOutcome:
         steps = partial(
             confirmation, client, order.pair, order.order_id, timeout, is_all_strategy_canceled,
@@ -126,29 +231,91 @@ def _cancelling(
         )  # fmt: skip
         return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
 
-    return _running(client, asked, work, timeout, at_once, duplicates_within, on_progress, history)
+    return work
+
+
+def _resolving(client: OrdersClient, timeout: float, under_way_seconds: float) -> Work:
+    require_seconds("under_way_seconds", under_way_seconds)
+
+    async def work(order: Asked, escort: Escort) -> CancelOutcome:  # noqa: ARG001 - a work's
+        error = cast("OutcomeUnknownError", order.error)
+        return await client.run_async(resolution(client, error, timeout, under_way_seconds))
+
+    return work
+
+
+def _same(item: Asked) -> Asked:
+    return item
+
+
+def _unknown(item: object) -> Asked:
+    """Return the order that an error is about."""
+    names = item.arguments if isinstance(item, OutcomeUnknownError) else {}
+    if not isinstance(item, OutcomeUnknownError) or not {"pair", "orderId"} <= names.keys():
+        raise InvalidArgumentError(
+            f"each of errors must be an OutcomeUnknownError about orders, not {type(item).__name__}"
+        )
+    begun = Begun(item.accepted, item.sent_ms)
+    return Asked(names["pair"], names["orderId"], begun, item.attempts, error=item)
+
+
+def _left_behind(journal: Journal) -> list[Asked]:
+    return [
+        Asked(
+            error.arguments["pair"], error.arguments["orderId"],
+            Begun(error.accepted, error.sent_ms), error.attempts, call,
+        )
+        for call, error in journal.unresolved()
+    ]  # fmt: skip
+
+
+def _each_order(errors: Iterable[object]) -> Iterator[object]:
+    """Return the errors, and in place of one about a batch one for each of its orders."""
+    for error in errors:
+        if not isinstance(error, OutcomeUnknownError) or "body" not in error.arguments:
+            yield error
+            continue
+        for pair, order_ids in json.loads(error.arguments["body"]).items():
+            for order_id in order_ids:
+                one = copy.copy(error)
+                one.operation = cancel_order.OPERATION.name
+                one.arguments = {"pair": pair, "orderId": order_id}
+                yield one
+
+
+def _check_given(journal: object) -> None:
+    if not isinstance(journal, Journal):
+        raise InvalidArgumentError(
+            f"journal must be a Journal, such as Journal('cancels.jsonl'), not "
+            f"{type(journal).__name__}"
+        )
 
 
 def _running(
     client: OrdersClient,
-    take: Callable[[object], Asked],
+    take: Callable[[Any], Asked],
     work: Work,
     timeout: float,
     at_once: int,
-    duplicates_within: int,
     on_progress: Callable[[Account], object] | None,
-    history: History | None = None,
+    journal: Journal | None,
+    duplicates_within: int = DUPLICATES_WITHIN,
 ) -> Make:
     """Check what all have in common, and return what makes the run of some items."""
-    check_client(client, history)
+    check_client(client)
     require_seconds("timeout", timeout)
     require_whole("at_once", at_once)
+    require_whole("duplicates_within", duplicates_within)
+    if journal is not None:
+        _check_given(journal)
     if not client.has_tasks:
         raise InvalidArgumentError(
             "the transport of client must be one for tasks, such as httpx.AsyncHTTPTransport()"
         )
 
     def make(items: AsyncIterator[object]) -> Run:
-        return Run(client, items, take, work, Account(), at_once, duplicates_within, on_progress)
+        return Run(
+            client, items, take, work, Account(), at_once, duplicates_within, on_progress, journal
+        )
 
     return make

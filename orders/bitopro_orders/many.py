@@ -35,6 +35,7 @@ from bitopro_client.errors import InvalidArgument
 from .account import Account, End
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .journal import PATIENCE_SECONDS, Journal, outcome_name, reason_of
 from .outcomes import INTERRUPTED, Begun, CancelOutcome
 from .steps import Step, TaskChannel, ThreadChannel
 from .transport import Tally
@@ -138,16 +139,50 @@ class Escort:
     tally: Tally
     _sends: bool = True
     _reads: bool = False
+    _attempt: int = 0
 
-    def before(self, seconds: float) -> Generator[Step, Any, None]:  # noqa: ARG002 - the journal's
-        """Do nothing yet."""
-        yield from ()
+    def before(self, seconds: float) -> Generator[Step, Any, None]:
+        """Write down that a request to cancel leaves within so long."""
+        self._attempt = self.tally.sent + 1
+        if self.run.journal is not None:
+            now_ms = self.run.client.timing.now_ms()
+            why = "it was read as live" if self.tally.sent else "it was asked for"
+            until_ms = now_ms + round(seconds * 1000)
+            line = self._line("cancel", self._attempt, until_ms=until_ms, why=why)
+            yield Do(partial(_on_disk, self.run.journal, line))
 
-    def after(self, error: BaseException | None, sent_ms: int) -> None:  # noqa: ARG002
-        """Let the next order be sent."""
+    def after(self, error: BaseException | None, sent_ms: int) -> None:
+        """Write down what it came to, and let the next order be sent."""
         if self._sends:
             self._sends = False
             self.run.sending.release()
+        if self.run.journal is not None:
+            outcome, why = outcome_name(error), reason_of(error)
+            self.run.journal.put(
+                self._line("answer", self._attempt, sent_ms=sent_ms, outcome=outcome, why=why)
+            )
+
+    def end(self, end: End) -> None:
+        """Write down what the order came to."""
+        if self.run.journal is not None:
+            form = end.to_json() if isinstance(end, CancelOutcome | OutcomeUnknownError) else None
+            outcome, why = outcome_name(end), reason_of(end)
+            self.run.journal.put(
+                self._line("end", self.tally.sent, outcome=outcome, why=why, form=form)
+            )
+
+    def _line(self, event: str, attempt: int, **fields: object) -> dict[str, Any]:
+        return {
+            "event": event,
+            "at_ms": self.run.client.timing.now_ms(),
+            # A resolution is about every cancel of the order.
+            "call": None if self.asked.error else self.asked.call,
+            "operation": cancel_order.OPERATION.name,
+            "pair": self.asked.pair,
+            "order_id": self.asked.order_id,
+            "attempt": attempt,
+            **fields,
+        }
 
     def turn(self) -> Generator[Step, Any, None]:
         """Wait until it may be read."""
@@ -162,6 +197,16 @@ class Escort:
         if self._reads:
             self.run.reading.release()
         self._sends = self._reads = False
+
+
+async def _on_disk(journal: Journal, line: dict[str, Any]) -> None:
+    written = asyncio.wrap_future(journal.put(line))
+    try:
+        await asyncio.wait({written}, timeout=PATIENCE_SECONDS)
+        if not written.done():
+            logger.warning("the journal is slow; a cancel goes out before its line is on the disk")
+    finally:
+        written.cancel()
 
 
 Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome]]
@@ -180,6 +225,7 @@ class Run:
         at_once: How many orders at most are sent, and read, at once.
         duplicates_within: Among how many of the last orders one that is there twice is noticed.
         on_progress: Called with the account whenever an order is at its end.
+        journal: Where it is written down.
         cut: The orders whose outcome is unknown because the iteration was ended.
     """
 
@@ -191,6 +237,7 @@ class Run:
     at_once: int
     duplicates_within: int
     on_progress: Callable[[Account], object] | None
+    journal: Journal | None
     sending: asyncio.Semaphore = field(init=False)
     reading: asyncio.Semaphore = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
@@ -303,6 +350,7 @@ class Run:
         end = self._end_of(escort, task)
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
+        escort.end(end)
         self._tell(end)
 
     def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> End:

@@ -354,7 +354,7 @@ def resolve(
             last read. The lost request may still arrive.
     """
     check_client(client)
-    return client.run(_resolution(client, error, timeout, under_way_seconds))
+    return client.run(resolution(client, error, timeout, under_way_seconds))
 
 
 async def resolve_async(
@@ -366,7 +366,7 @@ async def resolve_async(
 ) -> CancelOutcome:
     """Find out what became of a cancel whose outcome was unknown; see `resolve`."""
     check_client(client)
-    return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
+    return await client.run_async(resolution(client, error, timeout, under_way_seconds))
 
 
 def resolve_order(
@@ -396,7 +396,7 @@ def resolve_order(
     """
     check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
-    return client.run(_resolution(client, error, timeout, under_way_seconds))
+    return client.run(resolution(client, error, timeout, under_way_seconds))
 
 
 async def resolve_order_async(
@@ -411,7 +411,7 @@ async def resolve_order_async(
     """Find out what became of a cancel without an error at hand; see `resolve_order`."""
     check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
-    return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
+    return await client.run_async(resolution(client, error, timeout, under_way_seconds))
 
 
 def _unsettled(
@@ -600,9 +600,10 @@ def confirmation(
     raise unknown from last
 
 
-def _resolution(
+def resolution(
     client: OrdersClient, error: OutcomeUnknownError, timeout: float, under_way_seconds: float
 ) -> Generator[Step, Any, CancelOutcome]:
+    """Read an order until it is proved what became of it; see `resolve`."""
     require_seconds("under_way_seconds", under_way_seconds)
     pair, order_id = error.arguments.get("pair"), error.arguments.get("orderId")
     if pair is None or order_id is None:
