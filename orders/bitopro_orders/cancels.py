@@ -10,8 +10,9 @@ from bitopro_client.api.orders import cancel_order
 from bitopro_client.types import UNSET, Unset
 
 from .account import Account
+from .batches import Batches
 from .connection import OrdersClient
-from .errors import InvalidArgumentError, OutcomeUnknownError
+from .errors import InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal
 from .many import (
     Asked,
@@ -40,6 +41,7 @@ from .policy import require_seconds, require_whole
 #: How many orders are sent, and read, at once by default: more wait longer and gain nothing, as
 #: requests of one key leave one after the other.
 AT_ONCE = 50
+BATCH_SIZE = 50
 DUPLICATES_WITHIN = 10_000
 
 Pairs = tuple[str, str]
@@ -52,6 +54,7 @@ def cancel_many(
     timeout: float = 30.0,
     is_all_strategy_canceled: bool | Unset = UNSET,
     at_once: int = AT_ONCE,
+    batch_size: int = BATCH_SIZE,
     duplicates_within: int = DUPLICATES_WITHIN,
     journal: Journal | None = None,
     on_progress: Callable[[Account], object] | None = None,
@@ -72,6 +75,10 @@ def cancel_many(
             be read does not count.
         is_all_strategy_canceled: See `cancel_order`.
         at_once: How many orders at most are sent, and how many are read, at once.
+        batch_size: How many ids a batch may hold, which is not documented. A batch is sent when so
+            many orders wait that it takes them off the book sooner (`WORTH_A_BATCH`); one that is
+            refused is sent in smaller ones, and then one by one. 1 sends no batches; so does
+            `is_all_strategy_canceled`, which a batch has no word for.
         duplicates_within: An order that is named again among so many is sent once; the account
             counts it.
         journal: Where each decision is written down before it is done; see `Journal`.
@@ -82,7 +89,7 @@ def cancel_many(
         InvalidArgumentError: If an argument breaks its rule.
         Exception: While iterating, what `orders` has raised, after the end of each order before it.
     """
-    work = _cancelling(client, timeout, is_all_strategy_canceled)
+    work = _cancelling(client, timeout, is_all_strategy_canceled, batch_size)
     make = _running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
     return many(make, orders)
 
@@ -95,6 +102,7 @@ def cancel_many_async(
     is_all_strategy_canceled: bool | Unset = UNSET,
     history: History | None = None,
     at_once: int = AT_ONCE,
+    batch_size: int = BATCH_SIZE,
     duplicates_within: int = DUPLICATES_WITHIN,
     journal: Journal | None = None,
     on_progress: Callable[[Account], object] | None = None,
@@ -111,6 +119,7 @@ def cancel_many_async(
         is_all_strategy_canceled: See `cancel_order`.
         history: An open `order_history()`, see `cancel_and_confirm_async`.
         at_once: See `cancel_many`.
+        batch_size: See `cancel_many`.
         duplicates_within: See `cancel_many`.
         journal: See `cancel_many`.
         on_progress: See `cancel_many`; called in the loop.
@@ -120,7 +129,7 @@ def cancel_many_async(
         Exception: See `cancel_many`.
     """
     check_client(client, history)
-    work = _cancelling(client, timeout, is_all_strategy_canceled, history)
+    work = _cancelling(client, timeout, is_all_strategy_canceled, batch_size, history)
     make = _running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
     return many_async(make, orders)
 
@@ -150,7 +159,7 @@ def resume(
         InvalidArgumentError: If an argument breaks its rule.
     """
     _check_given(journal)
-    work = _cancelling(client, timeout, UNSET)
+    work = _cancelling(client, timeout, UNSET, 1)
     make = _running(client, _same, work, timeout, at_once, on_progress, journal)
     return many(make, _left_behind(journal))
 
@@ -167,7 +176,7 @@ def resume_async(
     """Finish what a process has begun that has died since; see `resume`."""
     _check_given(journal)
     check_client(client, history)
-    work = _cancelling(client, timeout, UNSET, history)
+    work = _cancelling(client, timeout, UNSET, 1, history)
     make = _running(client, _same, work, timeout, at_once, on_progress, journal)
     return many_async(make, _left_behind(journal))
 
@@ -222,14 +231,31 @@ def _cancelling(
     client: OrdersClient,
     timeout: float,
     is_all_strategy_canceled: bool | Unset,
+    batch_size: int,
     history: History | None = None,
 ) -> Work:
+    require_whole("batch_size", batch_size)
+    # A batch has no word for it.
+    size = batch_size if isinstance(is_all_strategy_canceled, Unset) else 1
+    batches = Batches(client, size, timeout / 2)
+
     async def work(order: Asked, escort: Escort) -> CancelOutcome:
+        began = client.timing.monotonic()
+        begun = order.begun or await batches.join(order, escort)
+        left = timeout - (client.timing.monotonic() - began)
         steps = partial(
-            confirmation, client, order.pair, order.order_id, timeout, is_all_strategy_canceled,
-            escort=escort, begun=order.begun,
+            confirmation, client, order.pair, order.order_id, left, is_all_strategy_canceled,
+            escort=escort, begun=begun,
         )  # fmt: skip
-        return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
+        try:
+            return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
+        except NotSentError as error:
+            if not escort.tally.sent:
+                raise
+            # What is refused as a whole may have been done in part.
+            unknown = OutcomeUnknownError(f"a batch with it was refused, and then {error}")
+            unknown.sent_ms = client.timing.now_ms()
+            raise order.about(unknown, escort.tally.sent) from None
 
     return work
 

@@ -25,7 +25,7 @@ from collections.abc import (
 )
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -132,30 +132,43 @@ class Escort:
         run: Whose it is.
         asked: The order.
         tally: Counts its requests to cancel.
+        why: Why the next request to cancel leaves, if not for the usual reasons.
     """
 
     run: "Run"
     asked: Asked
     tally: Tally
+    why: str = ""
     _sends: bool = True
     _reads: bool = False
     _attempt: int = 0
 
     def before(self, seconds: float) -> Generator[Step, Any, None]:
         """Write down that a request to cancel leaves within so long."""
-        self._attempt = self.tally.sent + 1
         if self.run.journal is not None:
-            now_ms = self.run.client.timing.now_ms()
-            why = "it was read as live" if self.tally.sent else "it was asked for"
-            until_ms = now_ms + round(seconds * 1000)
-            line = self._line("cancel", self._attempt, until_ms=until_ms, why=why)
-            yield Do(partial(_on_disk, self.run.journal, line))
+            yield Do(partial(self._write_before, seconds))
+
+    async def before_batch(self, batch: str, seconds: float) -> None:
+        """Write down that a batch with the order leaves within so long."""
+        if self.run.journal is not None:
+            await self._write_before(seconds, batch=batch)
+
+    async def _write_before(self, seconds: float, **fields: object) -> None:
+        why = self.why or ("it was read as live" if self.tally.sent else "it was asked for")
+        self.why, self._attempt = "", self.tally.sent + 1
+        until_ms = self.run.client.timing.now_ms() + round(seconds * 1000)
+        line = self._line("cancel", self._attempt, until_ms=until_ms, why=why, **fields)
+        await _on_disk(cast("Journal", self.run.journal), line)
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
         """Write down what it came to, and let the next order be sent."""
         if self._sends:
             self._sends = False
             self.run.sending.release()
+        self.note(error, sent_ms)
+
+    def note(self, error: BaseException | None, sent_ms: int) -> None:
+        """Write down what a request came to."""
         if self.run.journal is not None:
             outcome, why = outcome_name(error), reason_of(error)
             self.run.journal.put(

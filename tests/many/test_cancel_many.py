@@ -67,7 +67,9 @@ def test_each_order_is_cancelled_once_and_told(sandbox: Sandbox, cancel_all: Can
     sandbox.book.fill(orders[0][1])
     sandbox.book.fill(orders[1][1], "0.5")
     progress: list[str] = []
-    ends, account = cancel_all(sandbox, orders, on_progress=lambda a: progress.append(str(a)))
+    ends, account = cancel_all(
+        sandbox, orders, batch_size=1, on_progress=lambda a: progress.append(str(a))
+    )
     told = states(ends)
     assert told.keys() == ids(orders)
     assert told[orders[0][1]] is State.FILLED
@@ -109,7 +111,7 @@ def test_invalid_items_are_told_and_cost_the_others_nothing(
 ) -> None:
     orders = place(sandbox, len(BAD))
     mixed = [each for both in zip(BAD, orders, strict=True) for each in both]
-    ends, account = cancel_all(sandbox, mixed)
+    ends, account = cancel_all(sandbox, mixed, batch_size=1)
     bad = [end for end in ends if isinstance(end, InvalidArgumentError)]
     assert len(bad) == len(BAD) == account.counts["not sent"] == len(account.not_sent)
     assert all(" such as " in str(error) for error in bad)
@@ -370,7 +372,7 @@ def check_truth(sandbox: Sandbox, account: Account) -> None:
 def test_a_break_ends_it_at_once_and_leaves_an_account(sandbox: Sandbox) -> None:
     orders, handed = place(sandbox, 200), []
     with client_of(sandbox, policy=None) as client:
-        many = cancel_many(client, orders, at_once=20)
+        many = cancel_many(client, orders, at_once=20, batch_size=1)
         for end in many:
             handed.append(end)
             if len(handed) == 5:
@@ -393,7 +395,7 @@ def test_a_break_ends_it_at_once_and_leaves_an_account(sandbox: Sandbox) -> None
 async def test_leaving_the_block_ends_it_at_once_and_leaves_an_account(sandbox: Sandbox) -> None:
     orders, handed = place(sandbox, 200), []
     async with client_of(sandbox, policy=None) as client:
-        async with cancel_many_async(client, orders, at_once=20) as many:
+        async with cancel_many_async(client, orders, at_once=20, batch_size=1) as many:
             async for end in many:
                 handed.append(end)
                 if len(handed) == 5:
@@ -416,7 +418,7 @@ async def test_a_cancelled_task_names_what_is_out(sandbox: Sandbox, times: int) 
     sandbox.faults.add(faults.delay(before_ms=3000), probability=1, call="get_order")
 
     async def all_of_them(client: Any) -> None:
-        many = cancel_many_async(client, orders)
+        many = cancel_many_async(client, orders, batch_size=1)
         made.append(many)
         async for _ in many:
             pass
@@ -466,7 +468,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_an_account(sandbox: Sandbox) -> None:
 
     presser = threading.Thread(target=press)
     with client_of(sandbox) as client:
-        many = cancel_many(client, orders)
+        many = cancel_many(client, orders, batch_size=1)
         presser.start()
         with pytest.raises(KeyboardInterrupt):
             handed.extend(many)

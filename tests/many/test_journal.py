@@ -322,11 +322,11 @@ def lines_of(file: Path, event: str) -> list[dict[str, Any]]:
 
 
 def test_a_journal_torn_at_any_byte_says_what_its_whole_lines_say(
-    sandbox: Sandbox, cancel_all: Do, file: Path
+    sandbox: Sandbox, file: Path
 ) -> None:
     sandbox.faults.add(faults.drop_answer(), times=1)
-    with Journal(file) as journal:
-        cancel_all(sandbox, place(sandbox, 3), journal=journal)
+    with Journal(file) as journal, client_of(sandbox) as client:
+        assert len(list(cancel_many(client, place(sandbox, 2), journal=journal))) == 2
     data, torn = file.read_bytes(), file.with_name("torn")
     at_line: set[str] = set()
     for size in range(len(data) + 1):
@@ -383,13 +383,14 @@ def test_what_found_no_room_is_written_when_there_is_some(
             # In the middle of a line.
             resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
             _, account = cancel_all(sandbox, orders[:3], journal=journal)
-            assert journal.problem is not None
+            problems = [journal.problem]
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert account.done == {State.CANCELLED: 3}
         cancel_all(sandbox, orders[3:], journal=journal)
-        problem = journal.problem
-    assert problem is None
+        problems.append(journal.problem)
+    assert "File too large" in str(problems[0])
+    assert problems[1] is None
     found = []
     for text in file.read_bytes().splitlines():
         try:
