@@ -40,7 +40,7 @@ from .timing import Timing
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .account import Account
+    from .account import Account, Book
     from .cancels import (
         cancel_many,
         cancel_many_async,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         resume,
         resume_async,
     )
+    from .everything import cancel_everything, cancel_everything_async
     from .journal import Journal, unresolved
     from .many import AsyncManyOutcomes, ManyOutcomes
     from .stream import OrderHistory, order_history
@@ -60,6 +61,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BitoProError",
+    "Book",
     "CancelOutcome",
     "ClockMismatchError",
     "InvalidArgumentError",
@@ -80,6 +82,8 @@ __all__ = [
     "__version__",
     "cancel_and_confirm",
     "cancel_and_confirm_async",
+    "cancel_everything",
+    "cancel_everything_async",
     "cancel_many",
     "cancel_many_async",
     "connect",
@@ -100,9 +104,12 @@ __all__ = [
 _LATER = {
     "Account": "account",
     "AsyncManyOutcomes": "many",
+    "Book": "account",
     "Journal": "journal",
     "ManyOutcomes": "many",
     "OrderHistory": "stream",
+    "cancel_everything": "everything",
+    "cancel_everything_async": "everything",
     "cancel_many": "cancels",
     "cancel_many_async": "cancels",
     "resolve_many": "cancels",

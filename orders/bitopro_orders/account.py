@@ -1,6 +1,7 @@
 """What has become of many orders so far."""
 
 from collections import Counter, deque
+from enum import StrEnum
 from typing import TypeAlias
 
 from attrs import define, field
@@ -13,6 +14,18 @@ End: TypeAlias = CancelOutcome | BitoProError
 
 #: So many errors of each kind an account holds; of more than these it holds the newest.
 MOST_KEPT = 10_000
+
+
+class Book(StrEnum):
+    """What is known of the orders that `cancel_everything` is to cancel."""
+
+    #: Two empty listings in a row, `LAG_SECONDS` apart, and the listing is known to contain
+    #: stop-limit orders that are not triggered.
+    CLEAN = "clean"
+    #: Likewise, but the listing may hide stop-limit orders that are not triggered.
+    NOTHING_LISTED = "nothing listed; stop-limit orders that are not triggered may be open"
+    #: There are open orders, or it is not known.
+    NOT_CLEAN = "not clean, or not known to be"
 
 
 def _kept() -> "deque[object]":
@@ -35,6 +48,8 @@ class Account:
             order is an `InvalidArgumentError`.
         refused: The refusals that are about the key, by which nothing was done.
         unknown: For `resolve()` or `resolve_many()`.
+        listed: How many orders that are to be cancelled the last listing held, if there was one.
+        proved: What the listings prove of the book.
         rest: What the iteration had not handed out when it was ended early.
     """
 
@@ -46,7 +61,14 @@ class Account:
     not_sent: deque[NotSentError] = field(factory=_kept)
     refused: deque[RejectedError] = field(factory=_kept)
     unknown: deque[OutcomeUnknownError] = field(factory=_kept)
+    listed: int | None = None
+    proved: Book = Book.NOT_CLEAN
     rest: tuple[End, ...] = ()
+
+    @property
+    def book(self) -> Book:
+        """What is known of the book after `cancel_everything`; see `Book`."""
+        return Book.NOT_CLEAN if self.done[State.OPEN] else self.proved
 
     def note(self, end: End) -> None:
         """Add what an order came to."""

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -53,12 +53,12 @@ class Batches:
     Args:
         client: Who sends.
         size: How many ids a batch holds at most; it is halved whenever one is refused.
-        seconds: How long a batch may take.
+        seconds: Returns how long a batch may take.
     """
 
     _client: OrdersClient
     _size: int
-    _seconds: float
+    _seconds: Callable[[], float]
     _waiting: list[_Member] = field(factory=list, init=False)
     _tasks: "set[asyncio.Task[None]]" = field(factory=set, init=False)
     _is_gathering: bool = field(default=False, init=False)
@@ -114,7 +114,7 @@ class Batches:
     async def _send(self, members: Sequence[_Member]) -> None:
         """Send a batch; if it is refused, send it in smaller ones, and then one by one."""
         parts = [members]
-        deadline = self._client.timing.monotonic() + self._seconds
+        deadline = self._client.timing.monotonic() + self._seconds()
         try:
             while parts:
                 part = parts.pop(0)

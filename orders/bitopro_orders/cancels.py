@@ -12,7 +12,7 @@ from bitopro_client.types import UNSET, Unset
 from .account import Account
 from .batches import Batches
 from .connection import OrdersClient
-from .errors import InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal
 from .many import (
     Asked,
@@ -89,8 +89,8 @@ def cancel_many(
         InvalidArgumentError: If an argument breaks its rule.
         Exception: While iterating, what `orders` has raised, after the end of each order before it.
     """
-    work = _cancelling(client, timeout, is_all_strategy_canceled, batch_size)
-    make = _running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
+    work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size)
+    make = running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
     return many(make, orders)
 
 
@@ -129,8 +129,8 @@ def cancel_many_async(
         Exception: See `cancel_many`.
     """
     check_client(client, history)
-    work = _cancelling(client, timeout, is_all_strategy_canceled, batch_size, history)
-    make = _running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
+    work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size, history)
+    make = running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
     return many_async(make, orders)
 
 
@@ -159,8 +159,8 @@ def resume(
         InvalidArgumentError: If an argument breaks its rule.
     """
     _check_given(journal)
-    work = _cancelling(client, timeout, UNSET, 1)
-    make = _running(client, _same, work, timeout, at_once, on_progress, journal)
+    work = cancelling(client, lambda: timeout, UNSET, 1)
+    make = running(client, _same, work, timeout, at_once, on_progress, journal)
     return many(make, _left_behind(journal))
 
 
@@ -176,8 +176,8 @@ def resume_async(
     """Finish what a process has begun that has died since; see `resume`."""
     _check_given(journal)
     check_client(client, history)
-    work = _cancelling(client, timeout, UNSET, 1, history)
-    make = _running(client, _same, work, timeout, at_once, on_progress, journal)
+    work = cancelling(client, lambda: timeout, UNSET, 1, history)
+    make = running(client, _same, work, timeout, at_once, on_progress, journal)
     return many_async(make, _left_behind(journal))
 
 
@@ -207,7 +207,7 @@ def resolve_many(
         InvalidArgumentError: If an argument breaks its rule.
     """
     work = _resolving(client, timeout, under_way_seconds)
-    make = _running(client, _unknown, work, timeout, at_once, on_progress, journal)
+    make = running(client, _unknown, work, timeout, at_once, on_progress, journal)
     return many(make, _each_order(errors) if isinstance(errors, Iterable) else errors)
 
 
@@ -223,26 +223,37 @@ def resolve_many_async(
 ) -> AsyncManyOutcomes:
     """Find out what became of many cancels whose outcome was unknown; see `resolve_many`."""
     work = _resolving(client, timeout, under_way_seconds)
-    make = _running(client, _unknown, work, timeout, at_once, on_progress, journal)
+    make = running(client, _unknown, work, timeout, at_once, on_progress, journal)
     return many_async(make, _each_order(errors) if isinstance(errors, Iterable) else errors)
 
 
-def _cancelling(
+def cancelling(
     client: OrdersClient,
-    timeout: float,
+    seconds: Callable[[], float],
     is_all_strategy_canceled: bool | Unset,
     batch_size: int,
     history: History | None = None,
 ) -> Work:
+    """Return what cancels an order and finds out what became of it.
+
+    Args:
+        client: Who cancels and reads.
+        seconds: Returns how long an order may take whose turn has come.
+        is_all_strategy_canceled: See `cancel_order`.
+        batch_size: How many ids a batch may hold.
+        history: What tells of orders that became final.
+    """
     require_whole("batch_size", batch_size)
     # A batch has no word for it.
     size = batch_size if isinstance(is_all_strategy_canceled, Unset) else 1
-    batches = Batches(client, size, timeout / 2)
+    batches = Batches(client, size, lambda: seconds() / 2)
 
     async def work(order: Asked, escort: Escort) -> CancelOutcome:
-        began = client.timing.monotonic()
+        began, timeout = client.timing.monotonic(), seconds()
         begun = order.begun or await batches.join(order, escort)
         left = timeout - (client.timing.monotonic() - began)
+        if left <= 0:
+            raise _too_late(order, escort, begun)
         steps = partial(
             confirmation, client, order.pair, order.order_id, left, is_all_strategy_canceled,
             escort=escort, begun=begun,
@@ -258,6 +269,17 @@ def _cancelling(
             raise order.about(unknown, escort.tally.sent) from None
 
     return work
+
+
+def _too_late(order: Asked, escort: Escort, begun: Begun | None) -> BitoProError:
+    """Return what is told of an order for which no time is left."""
+    reason = "the time was over before its turn"
+    if begun is None and not escort.tally.sent:
+        return order.about(NotSentError(reason), 0)
+    unknown = OutcomeUnknownError(reason)
+    if begun is not None:
+        unknown.accepted, unknown.sent_ms = begun.accepted, begun.sent_ms
+    return order.about(unknown, escort.tally.sent)
 
 
 def _resolving(client: OrdersClient, timeout: float, under_way_seconds: float) -> Work:
@@ -317,7 +339,7 @@ def _check_given(journal: object) -> None:
         )
 
 
-def _running(
+def running(
     client: OrdersClient,
     take: Callable[[Any], Asked],
     work: Work,

@@ -386,6 +386,10 @@ class Run:
         self.account.note(end)
         self._ends.append(end)
         self._news.set()
+        self.progress()
+
+    def progress(self) -> None:
+        """Tell the hook that something has changed; whatever ails it changes no outcome."""
         if self.on_progress is not None:
             try:
                 self.on_progress(self.account)
@@ -467,9 +471,9 @@ class ManyOutcomes:
         account: What has become of them; complete when the iteration has ended.
     """
 
-    def __init__(self, make: Callable[[AsyncIterator[object]], Run], items: Iterable[Any]) -> None:
-        self._feeder = _Feeder(iter(items))
-        self._run = make(self._feeder)
+    def __init__(self, make: Callable[[AsyncIterator[object]], Run], items: Any) -> None:  # noqa: ANN401
+        self._feeder = None if isinstance(items, AsyncIterator) else _Feeder(iter(items))
+        self._run = make(self._feeder or items)
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -489,7 +493,8 @@ class ManyOutcomes:
     def close(self) -> None:
         """End it: no more orders are taken, what is under way is cut off, the account complete."""
         if self._thread is not None:
-            self._feeder.end(self.account)
+            if self._feeder is not None:
+                self._feeder.end(self.account)
             with contextlib.suppress(RuntimeError):  # it has ended
                 self._loop.result().call_soon_threadsafe(self._stop.set)
             self._thread.join(LONGEST_END_SECONDS)

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from bitopro_orders import cancel_many, cancel_many_async
+from bitopro_orders import (
+    cancel_everything,
+    cancel_everything_async,
+    cancel_many,
+    cancel_many_async,
+)
 from tests.many.support import collect
 
 
@@ -17,3 +22,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def cancel_all(mode: str) -> Any:
     """Return what cancels many orders of a sandbox: gives their ends and the account."""
     return collect(mode, cancel_many, cancel_many_async)
+
+
+@pytest.fixture
+def clear(mode: str) -> Any:
+    """Return what cancels every order of a sandbox: gives their ends and the account."""
+    return collect(mode, cancel_everything, cancel_everything_async)
