@@ -4,20 +4,24 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Self
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from bitopro_client.api.orders import list_open_orders
+from bitopro_client.api.orders import (
+    cancel_all_orders_of_all_pairs,
+    cancel_all_orders_of_pair,
+    list_open_orders,
+)
 from bitopro_client.errors import InvalidArgument
-from bitopro_client.models import Order
-from bitopro_client.types import UNSET
+from bitopro_client.models import CancelledOrders, Order
+from bitopro_client.types import UNSET, Call
 
 from .account import Account, Book
 from .cancels import AT_ONCE, BATCH_SIZE, cancelling, running
 from .connection import OrdersClient
-from .errors import BitoProError, InvalidArgumentError
-from .journal import Journal
-from .many import AsyncManyOutcomes, Make, ManyOutcomes, Run, asked
-from .outcomes import History, check_client
+from .errors import BitoProError, InvalidArgumentError, OutcomeUnknownError
+from .journal import Journal, outcome_name, reason_of
+from .many import Asked, AsyncManyOutcomes, Make, ManyOutcomes, Run, asked, on_disk
+from .outcomes import Begun, History, check_client
 from .policy import require_seconds
 from .refusals import is_about_key
 from .states import LAG_SECONDS
@@ -25,6 +29,8 @@ from .states import LAG_SECONDS
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 1.0
 NOT_TRIGGERED = -1
+#: How long the cancel of all orders may take: others wait for it.
+LONGEST_SWEEP_SECONDS = 10.0
 
 Only = Callable[[Order], bool]
 
@@ -47,6 +53,8 @@ def cancel_everything(
     meanwhile and of those that appeared after it began. Then `account.book` says what is proved:
     only empty listings prove a clean book, two in a row, `LAG_SECONDS` apart. It goes on until
     then, or until the time is over. Orders are cancelled by their ids, one by one or in batches.
+    When nothing is listed any more, the exchange's own cancel of all orders is sent once, if `only`
+    is not given and the listing may hide some: what it names is handed out too.
 
     Args:
         client: From `connect()`. A `transport=` given to it must be one for tasks.
@@ -120,7 +128,7 @@ def _making(
     check_client(client, history)
     finder.check()
     work = cancelling(client, finder.seconds_left, UNSET, batch_size, history)
-    make = running(client, asked, work, finder.timeout, at_once, on_progress, journal)
+    make = running(client, _taken, work, finder.timeout, at_once, on_progress, journal)
 
     def making(items: AsyncIterator[object]) -> Run:
         finder.run = make(items)
@@ -141,10 +149,11 @@ class _Finder:
     run: Run = field(init=False)
     _deadline: float | None = field(default=None, init=False)
     _pause: float = field(default=0.0, init=False)
-    _found: deque[tuple[str, str]] = field(factory=deque, init=False)
+    _found: deque[Asked | tuple[str, str] | BitoProError] = field(factory=deque, init=False)
     _known: set[tuple[str, str]] = field(factory=set, init=False)
     _quiet_since: float | None = field(default=None, init=False)
     _empty_since: float | None = field(default=None, init=False)
+    _has_swept: bool = field(default=False, init=False)
     _is_over: bool = field(default=False, init=False)
 
     def check(self) -> None:
@@ -169,7 +178,7 @@ class _Finder:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> tuple[str, str]:
+    async def __anext__(self) -> "Asked | tuple[str, str] | BitoProError":
         while not self._found:
             if self._is_over or self.seconds_left() <= self._pause:
                 raise StopAsyncIteration
@@ -205,6 +214,56 @@ class _Finder:
             account.proved = Book.CLEAN if self.lists_untriggered else Book.NOTHING_LISTED
         self._is_over = self._quiet_since is not None and began - self._quiet_since >= LAG_SECONDS
         self.run.progress()
+        if not (listed or self.only or self.lists_untriggered or self._has_swept):
+            self._has_swept = True
+            await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Send the exchange's own cancel of all orders, once, for what the listing may hide."""
+        call: Call[CancelledOrders] = (
+            cancel_all_orders_of_all_pairs.call()
+            if self.pair is None
+            else cancel_all_orders_of_pair.call(self.pair)
+        )
+        timing, journal = self.client.timing, self.run.journal
+        seconds = min(self.seconds_left(), LONGEST_SWEEP_SECONDS)
+        line = {"operation": call.operation.name, "arguments": dict(call.arguments)}
+        now_ms = timing.now_ms()
+        if journal is not None:
+            until_ms = now_ms + round(seconds * 1000)
+            why = "nothing is listed any more, and the listing may hide orders"
+            await on_disk(
+                journal,
+                {"event": "cancel", "at_ms": now_ms, **line, "until_ms": until_ms, "why": why},
+            )
+        failure: BitoProError | None = None
+        named: dict[str, list[str]] = {}
+        try:
+            answer = await self.client.run_async(self.client.steps(call, seconds=seconds))
+            named = answer.parsed.data.to_dict()
+        except BitoProError as error:
+            failure = error
+        now_ms = timing.now_ms()
+        if journal is not None:
+            outcome, why = outcome_name(failure), reason_of(failure)
+            journal.put(
+                {"event": "answer", "at_ms": now_ms, **line, "outcome": outcome, "why": why}
+            )
+        if isinstance(failure, OutcomeUnknownError):
+            self._found.append(failure)
+        for pair, order_ids in named.items():
+            for order_id in order_ids:
+                key = (pair.lower(), order_id)
+                if key not in self._known:
+                    self._known.add(key)
+                    begun = Begun(accepted=True, sent_ms=now_ms)
+                    self._found.append(evolve(asked((pair, order_id)), begun=begun, attempts=1))
+
+
+def _taken(item: object) -> Asked:
+    if isinstance(item, BitoProError):
+        raise item
+    return item if isinstance(item, Asked) else asked(item)
 
 
 def _first(since: float | None, now: float) -> float:

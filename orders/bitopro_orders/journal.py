@@ -144,7 +144,9 @@ class Ledger:
         return ledger
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Add a line; the same line twice is one."""
+        """Add a line; the same line twice is one. One that names no order settles none."""
+        if "order_id" not in line:
+            return
         key = (line["pair"].lower(), line["order_id"])
         event, name = line["event"], line["call"]
         if event == "end" and self._is_settled(line):

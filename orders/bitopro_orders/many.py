@@ -158,7 +158,7 @@ class Escort:
         self.why, self._attempt = "", self.tally.sent + 1
         until_ms = self.run.client.timing.now_ms() + round(seconds * 1000)
         line = self._line("cancel", self._attempt, until_ms=until_ms, why=why, **fields)
-        await _on_disk(cast("Journal", self.run.journal), line)
+        await on_disk(cast("Journal", self.run.journal), line)
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
         """Write down what it came to, and let the next order be sent."""
@@ -212,7 +212,8 @@ class Escort:
         self._sends = self._reads = False
 
 
-async def _on_disk(journal: Journal, line: dict[str, Any]) -> None:
+async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
+    """Wait until a line is on the disk, or the patience is over."""
     written = asyncio.wrap_future(journal.put(line))
     try:
         await asyncio.wait({written}, timeout=PATIENCE_SECONDS)
@@ -232,7 +233,7 @@ class Run:
     Attributes:
         client: Who cancels.
         items: What is given.
-        take: Makes an order of an item, or raises InvalidArgumentError.
+        take: Makes an order of an item, or raises what is told in its place.
         work: Brings an order to its end.
         account: What has become of them.
         at_once: How many orders at most are sent, and read, at once.
@@ -333,14 +334,14 @@ class Run:
 
     def _begin(self, item: object) -> None:
         self.account.taken += 1
-        if self._is_over:
-            self.account.note(_late(item))
-            return
         try:
             order = self.take(item)
-        except InvalidArgumentError as error:
+        except BitoProError as error:
             self.sending.release()
             self._tell(error)
+            return
+        if self._is_over:
+            self._tell(order.about(NotSentError(ENDED), 0))
             return
         if order.key in self._known:
             self.account.duplicates += 1

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def test_every_open_order_is_cancelled_and_told(clear: Do) -> None:
     assert account.book is Book.CLEAN
     assert (listed[0], listed[-1], account.listed) == (25, 0, 0)
     assert calls["open_orders"] >= 3
-    assert not {"cancel_all", "cancel_pair"} & calls.keys()
+    assert not {"cancel_all", "cancel_pair"} & calls.keys(), "the listing hides nothing"
 
 
 def test_only_those_of_a_pair(clear: Do) -> None:
@@ -112,18 +113,70 @@ def test_what_appears_meanwhile_and_what_is_filled_meanwhile_is_told(clear: Do) 
     assert account.book is Book.CLEAN
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_stop_order_that_is_not_listed(clear: Do, known: bool) -> None:
-    with exchange(lists_untriggered=False) as sandbox:
-        hidden = stop_order(sandbox)
-        ends, account = clear(sandbox, client=hasty(sandbox))
-        assert states(ends).keys() == DEMO - {"SL-9014867155"}
-        assert live(sandbox) == {hidden, "SL-9014867155"}
+@pytest.mark.parametrize("pair", [None, "BTC_USDT"])
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_stop_order_that_is_not_listed(clear: Do, reached: bool, pair: str | None) -> None:
+    with exchange(lists_untriggered=False, cancels_untriggered=reached) as sandbox:
+        hidden = {stop_order(sandbox), "SL-9014867155"}
+        ends, account = clear(sandbox, client=hasty(sandbox), pair=pair)
+        told = states(ends)
+        others = set() if pair else DEMO - hidden
+        assert told.keys() == (others | hidden if reached else others)
+        assert hidden & live(sandbox) == (set() if reached else hidden)
+        assert all(told[each] is State.CANCELLED for each in hidden & told.keys())
         assert account.book is Book.NOTHING_LISTED, "it is not called clean"
-        if known:
-            sandbox.book.trigger(hidden)
-            _, account = clear(sandbox, client=hasty(sandbox))
-            assert account.book is Book.NOTHING_LISTED
+        sweeps = [each for each in sandbox.journal if each.call in {"cancel_pair", "cancel_all"}]
+        assert len(sweeps) == 1
+
+
+def test_no_others_are_reached_where_some_are_picked(clear: Do) -> None:
+    with exchange(lists_untriggered=False) as sandbox:
+        clear(sandbox, client=hasty(sandbox), only=lambda order: order.id != "12234566")
+        assert live(sandbox) == {"12234566", "SL-9014867155"}
+        assert "cancel_all" not in {entry.call for entry in sandbox.journal}
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (faults.drop_answer(), [OutcomeUnknownError]),
+        (faults.status(502), [OutcomeUnknownError]),
+        (faults.status(400), []),
+    ],
+    ids=str,
+)
+def test_what_becomes_of_the_exchanges_own_cancel_of_all(
+    clear: Do, tmp_path: Path, fault: Fault, told: list[type]
+) -> None:
+    file = tmp_path / "cancels.jsonl"
+    with exchange(lists_untriggered=False) as sandbox:
+        for order_id in DEMO - {"SL-9014867155"}:
+            sandbox.book.cancel(order_id)
+        sandbox.faults.add(fault, call="cancel_all")
+        with Journal(file) as journal:
+            ends, account = clear(sandbox, client=hasty(sandbox), journal=journal)
+        assert [type(end) for end in ends] == told
+        assert account.book is Book.NOTHING_LISTED
+        assert sum(entry.call == "cancel_all" for entry in sandbox.journal) == 1
+    before, after = [json.loads(line) for line in file.read_text().splitlines()]
+    assert (before["event"], before["operation"]) == ("cancel", "cancelAllOrdersOfAllPairs")
+    assert after["outcome"] == ("unknown" if told else "refused")
+    assert unresolved(file) == []
+
+
+async def test_ended_while_the_exchanges_own_cancel_of_all_is_out() -> None:
+    with exchange(lists_untriggered=False) as sandbox:
+        for order_id in DEMO - {"SL-9014867155"}:
+            sandbox.book.cancel(order_id)
+        sandbox.faults.add(faults.delay(after_ms=2000), call="cancel_all")
+        async with client_of(sandbox) as client:
+            async with cancel_everything_async(client) as many:
+                waiting = asyncio.create_task(anext(aiter(many)))
+                await until_async(
+                    lambda: sandbox.journal and sandbox.journal[-1].call == "cancel_all"
+                )
+        assert type(await waiting) is OutcomeUnknownError
+        assert len(many.account.unknown) == 1
 
 
 def test_an_empty_book(clear: Do) -> None:
@@ -134,7 +187,9 @@ def test_an_empty_book(clear: Do) -> None:
         assert (ends, account.book) == ([], Book.NOTHING_LISTED)
         _, account = clear(sandbox, client=hasty(sandbox), lists_untriggered=True)
         assert account.book is Book.CLEAN
-        assert {entry.call for entry in sandbox.journal} == {"open_orders"}
+        calls = Counter(entry.call for entry in sandbox.journal)
+        assert calls.keys() == {"open_orders", "cancel_all"}
+        assert calls["cancel_all"] == 1, "only where the listing may hide some"
 
 
 def test_a_listing_of_a_few_orders_at_a_time(clear: Do) -> None:
@@ -147,6 +202,7 @@ def test_a_listing_of_a_few_orders_at_a_time(clear: Do) -> None:
 
 def test_a_listing_that_is_behind_cancels_nothing_twice_and_ends(clear: Do) -> None:
     with exchange(listing_lag_ms=100) as sandbox:
+        time.sleep(0.15)  # until the listing shows the orders
         ends, account = clear(sandbox, client=hasty(sandbox), batch_size=1)
         assert states(ends).keys() == DEMO
         cancels = Counter(e.path for e in sandbox.journal if e.call == "cancel_order")

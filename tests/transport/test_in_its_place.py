@@ -272,16 +272,14 @@ def test_what_a_retrying_transport_has_sent_stays_sent_when_it_cannot_connect_ag
             client = connect(CREDENTIALS, base_url=base_url, transport=transport, policy=policy)
             await cancel_order.asyncio(PAIR, ORDER_ID, client=client)
 
+    def in_a_thread(base_url: str) -> None:
+        with Retrying() as transport:
+            client = connect(CREDENTIALS, base_url=base_url, transport=transport, policy=policy)
+            cancel_order.sync(PAIR, ORDER_ID, client=client)
+
     with serving(reads_and_ends) as server:
         with pytest.raises(OutcomeUnknownError, match="ConnectError") as caught:
-            if way == "tasks":
-                asyncio.run(main(server.base_url))
-            else:
-                with Retrying() as transport:
-                    client = connect(
-                        CREDENTIALS, base_url=server.base_url, transport=transport, policy=policy
-                    )
-                    cancel_order.sync(PAIR, ORDER_ID, client=client)
+            asyncio.run(main(server.base_url)) if way == "tasks" else in_a_thread(server.base_url)
         assert (len(server.requests), caught.value.attempts) == (1, 1)
 
 
