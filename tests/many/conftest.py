@@ -27,4 +27,5 @@ def cancel_all(mode: str) -> Any:
 @pytest.fixture
 def clear(mode: str) -> Any:
     """Return what cancels every order of a sandbox: gives their ends and the account."""
-    return collect(mode, cancel_everything, cancel_everything_async)
+    run = collect(mode, cancel_everything, cancel_everything_async)
+    return lambda *args, **options: run(*args, **{"timeout": 300, **options})

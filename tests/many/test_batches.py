@@ -90,7 +90,7 @@ def test_what_one_that_is_unknown_or_refused_does_to_the_others(
     with exchange(batch_unknown=rule, many_locked=rule) as sandbox:
         orders = place(sandbox, 20)
         sandbox.book.lock(orders[3][1])
-        ends, _ = cancel_all(sandbox, [*orders, (PAIR, "1")], timeout=1.5)
+        ends, _ = cancel_all(sandbox, [*orders, (PAIR, "1")], timeout=0.7)
         told = states(ends)
         # Both take ten seconds to prove.
         assert told.pop(orders[3][1]) is OutcomeUnknownError
@@ -191,7 +191,7 @@ def test_the_journal_knows_each_order_of_a_batch(cancel_all: Cancel, tmp_path: P
     file = tmp_path / "cancels.jsonl"
     with exchange() as sandbox:
         orders = place(sandbox, 10)
-        sandbox.faults.add(faults.delay(before_ms=1000), call="cancel_batch")
+        sandbox.faults.add(faults.delay(before_ms=400), call="cancel_batch")
         sandbox.faults.add(faults.status(502), times=1000, call="get_order")
         with Journal(file) as journal:
             cancel_all(sandbox, orders, journal=journal, timeout=0.3)
@@ -200,7 +200,7 @@ def test_the_journal_knows_each_order_of_a_batch(cancel_all: Cancel, tmp_path: P
         (batch,) = {line["batch"] for line in lines if line["event"] == "cancel"}
         assert batch
         sandbox.faults.clear()
-        time.sleep(1)
+        time.sleep(0.3)
         with Journal(file) as journal, client_of(sandbox) as client:
             ends = list(resume(client, journal))
         assert {named(end) for end in ends} == ids(orders)
@@ -221,7 +221,7 @@ async def test_an_end_while_a_batch_is_out_says_so_of_each_order(leaves: bool) -
                     body = OrderIdsByPair.from_dict({pair: [order_id]})
                     await cancel_order_batch.asyncio(client=client, body=body)
             sandbox.journal.clear()
-            sandbox.faults.add(faults.delay(before_ms=500), call="cancel_batch")
+            sandbox.faults.add(faults.delay(before_ms=300), call="cancel_batch")
             async with cancel_many_async(client, orders) as many:
                 told = asyncio.create_task(anext(aiter(many)))
                 await asyncio.sleep(0.05)
@@ -229,7 +229,7 @@ async def test_an_end_while_a_batch_is_out_says_so_of_each_order(leaves: bool) -
                     await until_async(lambda: calls(sandbox)["cancel_batch"])
             kind = OutcomeUnknownError if leaves else NotSentError
             assert type(await told) is kind
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.4)
         assert len(sandbox.journal) == leaves
         assert {sandbox.book.get(each).status.is_live for each in ids(orders)} == {not leaves}
         ends = many.account.unknown if leaves else many.account.not_sent

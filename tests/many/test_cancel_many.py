@@ -191,7 +191,7 @@ def test_what_never_leaves_is_told_of_each_order(cancel_all: Cancel) -> None:
 
 def test_a_silent_exchange_leaves_unknown_orders(sandbox: Sandbox, cancel_all: Cancel) -> None:
     orders = place(sandbox, 2)
-    sandbox.faults.add(faults.delay(before_ms=2000), probability=1)
+    sandbox.faults.add(faults.delay(before_ms=1000), probability=1)
     ends, account = cancel_all(sandbox, orders, timeout=0.3)
     sandbox.faults.clear()
     assert {type(end) for end in ends} == {OutcomeUnknownError}
@@ -217,11 +217,11 @@ def test_an_endless_iterable_takes_bounded_memory() -> None:
         tracemalloc.start()
         with client_of(sandbox) as client:
             with cancel_many(client, endless()) as many:
-                for _ in itertools.islice(many, 4_000):
+                for _ in itertools.islice(many, 2_500):
                     pass
                 _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert many.account.duplicates > 1_000
+    assert many.account.duplicates > 800
     assert peak < 10 * 2**20
     assert most <= many.account.taken + 1
     assert many.account.taken < 10_000, "no more is taken than is handed out, and a bounded rest"

@@ -28,10 +28,15 @@ from bitopro_sandbox import Fault, OrderStatus, Sandbox, faults
 from tests.many.support import client_of, exchange, ids, named, place, until_async
 from tests.many.test_cancel_many import states
 from tests.outcomes.support import client_of as limited_client_of
-from tests.support import HASTE, HASTY
+from tests.support import hasty as hasty_timing
 
 Do = Any
 DEMO = {"2959906694", "2959906695", "12234566", "2959906696", "SL-9014867155"}
+
+
+#: How many of the client's seconds pass in one of ours.
+HASTE = 60
+HASTY = hasty_timing(HASTE)
 
 
 def hasty(sandbox: Sandbox) -> Any:
@@ -213,7 +218,7 @@ def test_a_listing_that_is_behind_cancels_nothing_twice_and_ends(clear: Do) -> N
 def test_an_order_that_stays_open_is_told_and_the_book_is_not_clean(clear: Do) -> None:
     with exchange() as sandbox:
         sandbox.book.lock("2959906694")
-        ends, account = clear(sandbox, client=hasty(sandbox), timeout=30)
+        ends, account = clear(sandbox, client=hasty(sandbox), timeout=50)
         assert states(ends)["2959906694"] is State.OPEN
         assert live(sandbox) == {"2959906694"}
     assert (account.book, account.listed) == (Book.NOT_CLEAN, 1)
@@ -231,7 +236,7 @@ def test_faults_of_the_exchange_end_no_order_and_prove_no_book(clear: Do, fault:
         orders = place(sandbox, 12)
         for call in ("open_orders", "cancel_batch", "cancel_order", "get_order"):
             sandbox.faults.add(fault, times=2, call=call)
-        ends, account = clear(sandbox, client=hasty(sandbox), timeout=250)
+        ends, account = clear(sandbox, client=hasty(sandbox), timeout=600)
         assert states(ends).keys() == ids(orders) | DEMO
         assert live(sandbox) == set()
     assert account.book is Book.CLEAN
@@ -257,7 +262,7 @@ def test_orders_that_never_stop_coming_end_with_the_time(clear: Do) -> None:
         sandbox.faults.add(
             faults.meanwhile(after=lambda: place(sandbox, 1)), probability=1, call="open_orders"
         )
-        ends, account = clear(sandbox, client=hasty(sandbox), timeout=40)
+        ends, account = clear(sandbox, client=hasty(sandbox), timeout=30)
         assert account.book is Book.NOT_CLEAN
         assert len(ends) > len(DEMO)
         assert account.taken == len(ends) == len({named(end) for end in ends})

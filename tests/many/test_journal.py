@@ -146,11 +146,11 @@ def test_nothing_secret_is_in_it(sandbox: Sandbox, cancel_all: Do, file: Path) -
 def leave_unknown(sandbox: Sandbox, file: Path, number: int) -> list[tuple[str, str]]:
     """Leave orders of unknown outcome in a journal."""
     orders = place(sandbox, number)
-    sandbox.faults.add(faults.delay(before_ms=1000), probability=1)
+    sandbox.faults.add(faults.delay(before_ms=300), probability=1)
     with Journal(file) as journal, client_of(sandbox) as client:
-        assert len(list(cancel_many(client, orders, journal=journal, timeout=0.2))) == number
+        assert len(list(cancel_many(client, orders, journal=journal, timeout=0.15))) == number
     sandbox.faults.clear()
-    time.sleep(1.1)  # until they have arrived
+    time.sleep(0.4)  # until they have arrived
     return orders
 
 
@@ -409,8 +409,8 @@ def test_on_a_slow_disk_the_cancels_go_out_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.3))
-    monkeypatch.setattr("bitopro_orders.many.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.1))
+    monkeypatch.setattr("bitopro_orders.many.PATIENCE_SECONDS", 0.02)
     with Journal(file) as journal:
         _, account = cancel_all(sandbox, place(sandbox, 2), journal=journal)
     assert account.done == {State.CANCELLED: 2}
