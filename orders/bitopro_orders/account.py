@@ -87,7 +87,9 @@ class Account:
 
     def __str__(self) -> str:
         """Say it in a line."""
-        parts = [f"{number} {name}" for name, number in (*self.done.items(), *self.counts.items())]
+        # Copies: another thread may be adding to them.
+        told = [*self.done.copy().items(), *self.counts.copy().items()]
+        parts = [f"{number} {name}" for name, number in told]
         if self.under_way:
             parts.append(f"{self.under_way} under way")
         if self.duplicates:

@@ -149,6 +149,8 @@ class Batches:
         except BitoProError as error:
             failure = error
             sent_ms = getattr(error, "sent_ms", 0) or sent_ms
+        except Exception as error:  # noqa: BLE001 - it may have left, whatever ails us
+            failure = OutcomeUnknownError(f"it ended in a {type(error).__name__}")
         for member in part:
             escort = member.escort
             escort.tally.sent, member.tally = escort.tally.sent + tally.sent, Tally()

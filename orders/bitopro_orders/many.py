@@ -424,7 +424,6 @@ class AsyncManyOutcomes:
     """
 
     def __init__(self, make: Callable[[AsyncIterator[object]], Run], items: Any) -> None:  # noqa: ANN401
-        self._source = items
         self._run = make(_walked(items))
         self._is_begun = False
 
@@ -441,6 +440,7 @@ class AsyncManyOutcomes:
 
     async def aclose(self) -> None:
         """End it: no more orders are taken, what is under way is cut off, the account complete."""
+        self._is_begun = True
         await self._run.end()
 
     def __aiter__(self) -> AsyncGenerator[End, None]:
@@ -493,6 +493,7 @@ class ManyOutcomes:
 
     def close(self) -> None:
         """End it: no more orders are taken, what is under way is cut off, the account complete."""
+        self._is_begun = True
         if self._thread is not None:
             if self._feeder is not None:
                 self._feeder.end(self.account)
@@ -536,7 +537,7 @@ def _waited(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
 
 def _check_once(is_begun: bool) -> None:
     if is_begun:
-        raise RuntimeError("many outcomes are iterated once")
+        raise RuntimeError("many outcomes are iterated once, and not after they were closed")
 
 
 def _walked(items: Any) -> AsyncIterator[object]:  # noqa: ANN401 - checked by whoever calls

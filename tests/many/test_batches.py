@@ -27,6 +27,7 @@ from tests.many.support import (
     PAIR,
     cancels_of,
     client_of,
+    collect,
     exchange,
     ids,
     named,
@@ -34,34 +35,42 @@ from tests.many.support import (
     until_async,
 )
 from tests.many.test_cancel_many import states
+from tests.outcomes.support import client_of as limited_client_of
+from tests.support import hasty
 
 Cancel = Any
+
+
+@pytest.fixture
+def cancel_gathered() -> Cancel:
+    """Return what cancels many orders that are all there at once, however busy the machine is."""
+    return collect("async", cancel_many, cancel_many_async)
 
 
 def calls(sandbox: Sandbox) -> Counter[str | None]:
     return Counter(entry.call for entry in sandbox.journal)
 
 
-def test_many_go_in_batches_and_few_alone(cancel_all: Cancel) -> None:
+def test_many_go_in_batches_and_few_alone(cancel_gathered: Cancel) -> None:
     with exchange() as sandbox:
         orders = [*place(sandbox, 25), ("ETH_TWD", "2959906696")]
-        ends, _ = cancel_all(sandbox, orders, batch_size=10)
+        ends, _ = cancel_gathered(sandbox, orders, batch_size=10)
         told = states(ends)
         assert told.pop("2959906696") is State.PARTLY_FILLED
         assert set(told.values()) == {State.CANCELLED}
         assert (calls(sandbox)["cancel_batch"], calls(sandbox)["cancel_order"]) == (2, 6)
         sandbox.journal.clear()
-        cancel_all(sandbox, place(sandbox, 7))
+        cancel_gathered(sandbox, place(sandbox, 7))
         assert calls(sandbox)["cancel_batch"] == 0
 
 
-def test_a_batch_takes_orders_off_the_book_sooner(cancel_all: Cancel) -> None:
+def test_a_batch_takes_orders_off_the_book_sooner(cancel_gathered: Cancel) -> None:
     with exchange() as sandbox:
         orders = place(sandbox, 50)
         sandbox.faults.add(faults.delay(before_ms=20), probability=1)
         client = client_of(sandbox, policy=None)
         began = sandbox.settings.clock()
-        ends, _ = cancel_all(sandbox, orders, client=client)
+        ends, _ = cancel_gathered(sandbox, orders, client=client)
         assert set(states(ends).values()) == {State.CANCELLED}
         last = max(change.at_ms for change in sandbox.book.changes if change.cause == "cancel")
         assert last - began < 500, "one by one it would take more than a second"
@@ -90,20 +99,24 @@ def test_what_one_that_is_unknown_or_refused_does_to_the_others(
     with exchange(batch_unknown=rule, many_locked=rule) as sandbox:
         orders = place(sandbox, 20)
         sandbox.book.lock(orders[3][1])
-        ends, _ = cancel_all(sandbox, [*orders, (PAIR, "1")], timeout=0.7)
+        client = limited_client_of(sandbox, timing=hasty(60), timeout=300)
+        ends, _ = cancel_all(sandbox, [*orders, (PAIR, "1")], client=client, timeout=40)
         told = states(ends)
-        # Both take ten seconds to prove.
-        assert told.pop(orders[3][1]) is OutcomeUnknownError
-        assert told.pop("1") is OutcomeUnknownError
+        # What the answer to a batch names counts as accepted, so only its end is a proof.
+        unknown = {OutcomeUnknownError} if rule == "echo" else set()
+        assert told.pop(orders[3][1]) in {State.OPEN, *unknown}
+        assert told.pop("1") in {State.NOT_FOUND, *unknown}
         assert set(told.values()) == {State.CANCELLED}
         assert sandbox.book.get(orders[3][1]).status is OrderStatus.OPEN
 
 
 @pytest.mark.parametrize("most", [1, 5, 9, 25])
-def test_a_batch_that_is_too_large_is_sent_in_smaller_ones(cancel_all: Cancel, most: int) -> None:
+def test_a_batch_that_is_too_large_is_sent_in_smaller_ones(
+    cancel_gathered: Cancel, most: int
+) -> None:
     with exchange(batch_at_most=most) as sandbox:
         orders = place(sandbox, 50)
-        ends, _ = cancel_all(sandbox, orders)
+        ends, _ = cancel_gathered(sandbox, orders)
         assert set(states(ends).values()) == {State.CANCELLED}
         assert next(e.status for e in sandbox.journal if e.call == "cancel_batch") == 400
         alone = calls(sandbox)["cancel_order"]
@@ -128,12 +141,12 @@ def test_each_order_is_settled_whatever_the_batch_answers(cancel_all: Cancel, fa
 
 
 def test_after_an_unknown_batch_only_what_is_read_as_live_is_cancelled_again(
-    cancel_all: Cancel,
+    cancel_gathered: Cancel,
 ) -> None:
     with exchange() as sandbox:
         orders = place(sandbox, 12)
         sandbox.faults.add(faults.partly(5, 500), call="cancel_batch")
-        cancel_all(sandbox, orders)
+        cancel_gathered(sandbox, orders)
         assert [cancels_of(sandbox, each) for _, each in orders] == [0] * 5 + [1] * 7
         for _, order_id in orders[5:]:
             about = [e.call for e in sandbox.journal if e.path.endswith(f"/{order_id}")]
@@ -150,11 +163,11 @@ def test_what_an_answer_does_not_name_is_not_assumed(cancel_all: Cancel) -> None
 
 
 def test_a_wrong_key_is_told_of_each_order_and_not_tried_in_ever_smaller_batches(
-    cancel_all: Cancel,
+    cancel_gathered: Cancel,
 ) -> None:
     with exchange() as sandbox:
         sandbox.faults.add(faults.status(401), probability=1)
-        _, account = cancel_all(sandbox, place(sandbox, 20))
+        _, account = cancel_gathered(sandbox, place(sandbox, 20))
         assert account.counts == {"refused": 20}
         assert calls(sandbox)["cancel_batch"] == 1
 
@@ -187,14 +200,14 @@ def test_a_bad_size_is_refused() -> None:
             cancel_many(client, [], batch_size=0)
 
 
-def test_the_journal_knows_each_order_of_a_batch(cancel_all: Cancel, tmp_path: Path) -> None:
+def test_the_journal_knows_each_order_of_a_batch(cancel_gathered: Cancel, tmp_path: Path) -> None:
     file = tmp_path / "cancels.jsonl"
     with exchange() as sandbox:
         orders = place(sandbox, 10)
         sandbox.faults.add(faults.delay(before_ms=400), call="cancel_batch")
         sandbox.faults.add(faults.status(502), times=1000, call="get_order")
         with Journal(file) as journal:
-            cancel_all(sandbox, orders, journal=journal, timeout=0.3)
+            cancel_gathered(sandbox, orders, journal=journal, timeout=0.3)
             assert {each.arguments["orderId"] for each in unresolved(journal)} == ids(orders)
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         (batch,) = {line["batch"] for line in lines if line["event"] == "cancel"}

@@ -95,6 +95,16 @@ def test_nothing_is_sent_before_the_iteration_begins(sandbox: Sandbox) -> None:
             iter(many)
 
 
+def test_nothing_is_sent_after_it_was_closed(sandbox: Sandbox) -> None:
+    orders = place(sandbox, 3)
+    with client_of(sandbox) as client:
+        with cancel_many(client, orders) as many:
+            pass
+        with pytest.raises(RuntimeError, match="closed"):
+            iter(many)
+    assert len(sandbox.journal) == 0
+
+
 def test_no_orders(sandbox: Sandbox, cancel_all: Cancel) -> None:
     ends, account = cancel_all(sandbox, [])
     assert (ends, account.taken) == ([], 0)
