@@ -159,6 +159,8 @@ class OutcomeUnknownError(BitoProError):
     @property
     def advice(self) -> str:
         """What to do next."""
+        if "body" in self.arguments:
+            return "Find out with resolve_many(), or read the orders, before doing anything else"
         if not {"pair", "orderId"} <= self.arguments.keys():
             return "Read the orders that it is about before doing anything else"
         if self.accepted:

@@ -400,9 +400,7 @@ def test_the_error_does_not_quote_what_may_be_a_secret(
         run(make_client, cancel_order_batch, body=batch({"BTC_TWD": ["the-secret"]}))
     assert "the-secret" not in str(caught.value)
     assert str(caught.value).endswith("not text of 10 characters; nothing was sent")
-    with pytest.raises(
-        InvalidArgumentError, match="such as 2959906694, not int;"
-    ):
+    with pytest.raises(InvalidArgumentError, match="such as 2959906694, not int;"):
         run(make_client, cancel_order_batch, body=batch({"BTC_TWD": [2959906694]}))
 
 

@@ -447,6 +447,7 @@ async def test_a_cancelled_task_names_what_is_out(sandbox: Sandbox, times: int) 
         sandbox.faults.clear()
         check_truth(sandbox, many.account)
         assert caught.value.arguments.keys() == {"body"}
+        assert "resolve_many()" in str(caught.value)
         for error in many.account.unknown:
             assert named(error) in caught.value.arguments["body"]
 
