@@ -1,6 +1,7 @@
 """The README's Python runs, and what the README says of commands and errors is so."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_each_block_cancels_the_order(
-    bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, block: str
+    bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, block: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     account = bitopro_sandbox.account
     monkeypatch.setenv("BITOPRO_API_KEY", account.api_key)
     monkeypatch.setenv("BITOPRO_API_SECRET", account.api_secret)

@@ -7,6 +7,7 @@ with connect() as client:
     cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .connection import OrdersClient, connect
@@ -39,16 +40,33 @@ from .timing import Timing
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .account import Account, Book
+    from .cancels import (
+        cancel_many,
+        cancel_many_async,
+        resolve_many,
+        resolve_many_async,
+        resume,
+        resume_async,
+    )
+    from .everything import cancel_everything, cancel_everything_async
+    from .journal import Journal, unresolved
+    from .many import AsyncManyOutcomes, ManyOutcomes
     from .stream import OrderHistory, order_history
 
 __all__ = [
+    "Account",
+    "AsyncManyOutcomes",
     "AttemptRecord",
     "AuthenticationError",
     "BadRequestError",
     "BitoProError",
+    "Book",
     "CancelOutcome",
     "ClockMismatchError",
     "InvalidArgumentError",
+    "Journal",
+    "ManyOutcomes",
     "NotFoundError",
     "NotSentError",
     "OrderHistory",
@@ -64,19 +82,46 @@ __all__ = [
     "__version__",
     "cancel_and_confirm",
     "cancel_and_confirm_async",
+    "cancel_everything",
+    "cancel_everything_async",
+    "cancel_many",
+    "cancel_many_async",
     "connect",
     "order_history",
     "resolve",
     "resolve_async",
+    "resolve_many",
+    "resolve_many_async",
     "resolve_order",
     "resolve_order_async",
+    "resume",
+    "resume_async",
+    "unresolved",
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    # The stream needs the extra `stream`; nothing else does.
-    if name in {"OrderHistory", "order_history"}:
-        from . import stream
+# What few need and what takes time to import: asyncio, or the extra `stream`.
+_LATER = {
+    "Account": "account",
+    "AsyncManyOutcomes": "many",
+    "Book": "account",
+    "Journal": "journal",
+    "ManyOutcomes": "many",
+    "OrderHistory": "stream",
+    "cancel_everything": "everything",
+    "cancel_everything_async": "everything",
+    "cancel_many": "cancels",
+    "cancel_many_async": "cancels",
+    "resolve_many": "cancels",
+    "resolve_many_async": "cancels",
+    "resume": "cancels",
+    "resume_async": "cancels",
+    "unresolved": "journal",
+    "order_history": "stream",
+}
 
-        return getattr(stream, name)
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

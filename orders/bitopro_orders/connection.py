@@ -320,6 +320,11 @@ class OrdersClient(Client):
         await self._sender.timing.sleep_async(0)
 
     @property
+    def has_tasks(self) -> bool:
+        """Whether its transport is for tasks."""
+        return self._tasks is not None
+
+    @property
     def base_url(self) -> str:
         """Where the API is."""
         return self._base_url

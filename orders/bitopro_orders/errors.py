@@ -21,6 +21,8 @@ from typing import Any, Self
 
 from bitopro_client.models import Order
 
+from . import forms
+
 
 class BitoProError(Exception):
     """Anything that goes wrong with a call.
@@ -157,6 +159,8 @@ class OutcomeUnknownError(BitoProError):
     @property
     def advice(self) -> str:
         """What to do next."""
+        if "body" in self.arguments:
+            return "Find out with resolve_many(), or read the orders, before doing anything else"
         if not {"pair", "orderId"} <= self.arguments.keys():
             return "Read the orders that it is about before doing anything else"
         if self.accepted:
@@ -171,3 +175,38 @@ class OutcomeUnknownError(BitoProError):
 
     def __str__(self) -> str:
         return f"the outcome is unknown: {self.reason}. {self.advice}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as an object for `json.dumps`; `from_json` reads it again."""
+        return forms.write(
+            "OutcomeUnknownError",
+            {
+                "operation": self.operation,
+                "arguments": dict(self.arguments),
+                "attempts": self.attempts,
+                "reason": self.reason,
+                "status": self.status,
+                "sent_ms": self.sent_ms,
+                "accepted": self.accepted,
+                "last_seen": forms.order_form(self.last_seen),
+            },
+        )
+
+    @classmethod
+    def from_json(cls, form: object) -> Self:
+        """Return the error that `to_json` wrote, also another version of this package.
+
+        Raises:
+            InvalidArgumentError: If it is no such form, or its version is not known.
+        """
+        try:
+            fields = forms.fields_of("OutcomeUnknownError", form)
+            error = cls(str(fields["reason"]), status=fields["status"])
+            error.operation = str(fields["operation"])
+            error.arguments = {str(k): str(v) for k, v in fields["arguments"].items()}
+            error.attempts, error.sent_ms = int(fields["attempts"]), int(fields["sent_ms"])
+            error.accepted = fields["accepted"] is True
+            error.last_seen = forms.order_of(fields["last_seen"])
+        except forms.WRONG as wrong:
+            raise InvalidArgumentError(forms.refusal("OutcomeUnknownError", wrong)) from None
+        return error

@@ -6,11 +6,12 @@ by reading until the order is final.
 """
 
 import contextlib
-from collections.abc import Generator
-from datetime import datetime
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from attrs import define, field, frozen
 
@@ -18,6 +19,7 @@ from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
 from bitopro_client.types import UNSET, Unset
 
+from . import forms
 from .connection import OrdersClient
 from .errors import (
     BitoProError,
@@ -99,6 +101,75 @@ class CancelOutcome:
     evidence: Order | None
     seen_by: str
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as an object for `json.dumps`; `from_json` reads it again."""
+        return forms.write(
+            "CancelOutcome",
+            {
+                "state": self.state.name,
+                "pair": self.pair,
+                "order_id": self.order_id,
+                "executed": forms.decimal_text(self.executed),
+                "remaining": forms.decimal_text(self.remaining),
+                "average_price": forms.decimal_text(self.average_price),
+                "at": None if self.at is None else self.at.isoformat(),
+                "attempts": self.attempts,
+                "evidence": forms.order_form(self.evidence),
+                "seen_by": self.seen_by,
+            },
+        )
+
+    @classmethod
+    def from_json(cls, form: object) -> Self:
+        """Return the outcome that `to_json` wrote, also another version of this package.
+
+        Raises:
+            InvalidArgumentError: If it is no such form, or its version is not known.
+        """
+        try:
+            fields = forms.fields_of("CancelOutcome", form)
+            at = fields["at"]
+            return cls(
+                state=State[fields["state"]],
+                pair=str(fields["pair"]),
+                order_id=str(fields["order_id"]),
+                executed=forms.decimal_of(fields["executed"]),
+                remaining=forms.decimal_of(fields["remaining"]),
+                average_price=forms.decimal_of(fields["average_price"]),
+                at=None if at is None else datetime.fromisoformat(at).astimezone(UTC),
+                attempts=int(fields["attempts"]),
+                evidence=forms.order_of(fields["evidence"]),
+                seen_by=str(fields["seen_by"]),
+            )
+        except forms.WRONG as error:
+            raise InvalidArgumentError(forms.refusal("CancelOutcome", error)) from None
+
+
+@frozen
+class Begun:
+    """A cancel that has been sent before, and may have worked.
+
+    Attributes:
+        accepted: Whether the exchange has accepted it.
+        sent_ms: When it left at the latest, in milliseconds since the epoch.
+    """
+
+    accepted: bool
+    sent_ms: int
+
+
+class Escort(Protocol):
+    """Who has many orders cancelled at once, and goes with one of them."""
+
+    def before(self, seconds: float) -> Generator[Step, Any, None]:
+        """Do what must be done before a request to cancel, which leaves within so long."""
+
+    def after(self, error: BaseException | None, sent_ms: int) -> None:
+        """Take note of what it came to, and of when it left at the latest; it never waits."""
+
+    def turn(self) -> Generator[Step, Any, None]:
+        """Wait until the order may be read."""
+
 
 class History(Protocol):
     """What tells of orders that became final: `order_history()`."""
@@ -134,9 +205,9 @@ def cancel_and_confirm(
             order as it was last read, and the last refusal, if any, is the cause. Give it to
             `resolve()` later.
     """
-    _check(client)
+    check_client(client)
     tally = Tally()
-    steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally)
+    steps = confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally=tally)
     return client.run(steps)
 
 
@@ -166,20 +237,35 @@ async def cancel_and_confirm_async(
         OutcomeUnknownError: See `cancel_and_confirm`; also in place of CancelledError, if the task
             is cancelled after a request left that may have worked.
     """
-    _check(client)
-    follows = getattr(history, "follows", None)
-    if follows is not None and not follows(client):
-        raise InvalidArgumentError(
-            "history must follow the exchange that client talks to, such as "
-            "order_history(client=client), not another one"
-        )
-    tally, told = Tally(), _Told()
-    steps = _confirmation(client, pair, order_id, timeout, is_all_strategy_canceled, tally, told)
+    check_client(client, history)
+    steps = partial(confirmation, client, pair, order_id, timeout, is_all_strategy_canceled)
+    return await confirmed(client, pair, order_id, steps, Tally(), history)
+
+
+async def confirmed(
+    client: OrdersClient,
+    pair: str,
+    order_id: str,
+    steps: Callable[..., Generator[Step, Any, CancelOutcome]],
+    tally: Tally,
+    history: History | None,
+) -> CancelOutcome:
+    """Carry out a confirmation in this task, beside what tells of final orders if that is given.
+
+    Args:
+        client: Who cancels and reads.
+        pair: The order's pair.
+        order_id: The order's id.
+        steps: Makes the steps, with `tally` and `told`.
+        tally: Counts the requests to cancel.
+        history: What tells.
+    """
+    told = _Told()
     if history is None:
-        return await client.run_async(steps)
+        return await client.run_async(steps(tally=tally))
     import asyncio
 
-    reading = asyncio.ensure_future(client.run_async(steps))
+    reading = asyncio.ensure_future(client.run_async(steps(tally=tally, told=told)))
     telling = asyncio.ensure_future(history.final(pair, order_id))
     telling.add_done_callback(_seen)
     try:
@@ -228,10 +314,17 @@ def _seen(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
-def _check(client: object) -> None:
+def check_client(client: object, history: History | None = None) -> None:
+    """Raise unless it is a client of `connect()`, and of the exchange that a history follows."""
     if not isinstance(client, OrdersClient):
         raise InvalidArgumentError(
             f"client must be one that connect() returned, not {type(client).__name__}"
+        )
+    follows = getattr(history, "follows", None)
+    if follows is not None and not follows(client):
+        raise InvalidArgumentError(
+            "history must follow the exchange that client talks to, such as "
+            "order_history(client=client), not another one"
         )
 
 
@@ -260,8 +353,8 @@ def resolve(
         OutcomeUnknownError: If the order is not final by then; `last_seen` is the order as it was
             last read. The lost request may still arrive.
     """
-    _check(client)
-    return client.run(_resolution(client, error, timeout, under_way_seconds))
+    check_client(client)
+    return client.run(resolution(client, error, timeout, under_way_seconds))
 
 
 async def resolve_async(
@@ -272,8 +365,8 @@ async def resolve_async(
     under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
     """Find out what became of a cancel whose outcome was unknown; see `resolve`."""
-    _check(client)
-    return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
+    check_client(client)
+    return await client.run_async(resolution(client, error, timeout, under_way_seconds))
 
 
 def resolve_order(
@@ -301,9 +394,9 @@ def resolve_order(
         RejectedError: See `resolve`.
         OutcomeUnknownError: See `resolve`.
     """
-    _check(client)
+    check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
-    return client.run(_resolution(client, error, timeout, under_way_seconds))
+    return client.run(resolution(client, error, timeout, under_way_seconds))
 
 
 async def resolve_order_async(
@@ -316,9 +409,9 @@ async def resolve_order_async(
     under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
     """Find out what became of a cancel without an error at hand; see `resolve_order`."""
-    _check(client)
+    check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
-    return await client.run_async(_resolution(client, error, timeout, under_way_seconds))
+    return await client.run_async(resolution(client, error, timeout, under_way_seconds))
 
 
 def _unsettled(
@@ -383,22 +476,39 @@ def _outcome(
     )
 
 
-def _confirmation(
+def confirmation(
     client: OrdersClient,
     pair: str,
     order_id: str,
     timeout: float,
-    is_all_strategy_canceled: bool | Unset,
+    is_all_strategy_canceled: bool | Unset = UNSET,
+    *,
     tally: Tally,
     told: _Told | None = None,
+    escort: Escort | None = None,
+    begun: Begun | None = None,
 ) -> Generator[Step, Any, CancelOutcome]:
+    """Cancel an order and read it until it is final, or until the time is over.
+
+    Args:
+        client: Who cancels and reads.
+        pair: The order's pair.
+        order_id: The order's id.
+        timeout: How long it may take, in seconds, but for waiting for the turn to read.
+        is_all_strategy_canceled: See `cancel_order`.
+        tally: Counts the requests to cancel.
+        told: What the stream has told.
+        escort: Goes with it.
+        begun: A cancel that has been sent before: then it is read first, and cancelled again only
+            if it is read as live.
+    """
     reading = Reading(client, pair, order_id, timeout, told.reading if told else None)
     call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
     now = client.timing.monotonic
-    may_have_worked = accepted = is_astray = False
+    may_have_worked, is_astray = begun is not None, False
+    accepted, sent_ms = (begun.accepted, begun.sent_ms) if begun else (False, 0)
     refusals = Refusals()
-    repeat_from = now()
-    sent_ms = 0
+    repeat_from = now() + PATIENCE_SECONDS * accepted
     order: Order | BitoProError | None = None
     why = ""
 
@@ -410,8 +520,11 @@ def _confirmation(
     try:
         while True:
             live = isinstance(order, Order) and status_of(order) in LIVE
-            if order is None or (live and now() >= repeat_from):
+            if (order is None and not begun) or (live and now() >= repeat_from):
+                if escort is not None:
+                    yield from escort.before(reading.seconds_left())
                 sent_ms = client.timing.now_ms()
+                failure: BaseException | None = None
                 try:
                     # The other half is for reading: silence must not take all the time.
                     yield from client.steps(
@@ -423,21 +536,32 @@ def _confirmation(
                         why = INTERRUPTED
                         break
                 except OutcomeUnknownError as error:
+                    failure = error
                     may_have_worked = True
                     sent_ms = error.sent_ms or sent_ms
                     if is_cancellation(error.__cause__):
                         why = INTERRUPTED
                         break
-                except NotSentError:
+                except NotSentError as error:
+                    failure = error
                     if not may_have_worked and refusals.last is None:
                         raise
                 except RejectedError as error:
+                    failure = error
                     if not may_have_worked and is_about_key(error):
                         raise
                     later = refusals.note(error, now())
                     repeat_from = repeat_from if may_have_worked else later
+                except BaseException as error:
+                    failure = error
+                    raise
+                finally:
+                    if escort is not None:
+                        escort.after(failure, sent_ms)
             if told is not None and told.outcome is not None:
                 return told.outcome
+            if escort is not None:
+                yield from reading.aside(escort.turn())
             order = yield from reading.read()
             if told is not None and told.outcome is not None:
                 return told.outcome
@@ -476,9 +600,10 @@ def _confirmation(
     raise unknown from last
 
 
-def _resolution(
+def resolution(
     client: OrdersClient, error: OutcomeUnknownError, timeout: float, under_way_seconds: float
 ) -> Generator[Step, Any, CancelOutcome]:
+    """Read an order until it is proved what became of it; see `resolve`."""
     require_seconds("under_way_seconds", under_way_seconds)
     pair, order_id = error.arguments.get("pair"), error.arguments.get("orderId")
     if pair is None or order_id is None:

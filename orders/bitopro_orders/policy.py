@@ -86,6 +86,15 @@ def require_seconds(name: str, value: object) -> None:
     )
 
 
+def require_whole(name: str, value: object) -> None:
+    """Raise unless `value` is a whole number from 1 up.
+
+    Raises:
+        InvalidArgumentError: Naming the parameter, the rule and what was got.
+    """
+    _require(name, "a whole number from 1 up, such as 50", value, _whole(value, 1))
+
+
 def _require(name: str, rule: str, value: object, holds: bool) -> None:
     if not holds:
         # A number is no secret; of anything else only the kind is told.

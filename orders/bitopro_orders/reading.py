@@ -52,6 +52,12 @@ class Reading:
         """Return how much time is left."""
         return self._deadline - self._client.timing.monotonic()
 
+    def aside(self, steps: Generator[Step, Any, None]) -> Generator[Step, Any, None]:
+        """Carry out steps whose time does not count."""
+        began = self._client.timing.monotonic()
+        yield from steps
+        self._deadline += self._client.timing.monotonic() - began
+
     def read(self) -> Generator[Step, Any, Order | BitoProError]:
         """Read once; return the order, or why it could not be read."""
         call = get_order.call(self._pair, self._order_id)

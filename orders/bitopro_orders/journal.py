@@ -1,0 +1,377 @@
+"""What was decided about cancels, written down before it is done: a file of JSON lines.
+
+Each line is whole, or it does not count: one that is torn says nothing that had happened yet.
+docs/outcomes.md lists the fields.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import stat
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Self
+
+from attrs import define, field
+
+from bitopro_client.api.orders import cancel_order
+
+from . import forms
+from .account import End
+from .errors import (
+    BitoProError,
+    InvalidArgumentError,
+    NotSentError,
+    OutcomeUnknownError,
+    RejectedError,
+)
+from .failures import Outcome
+from .outcomes import CancelOutcome, State
+
+logger = logging.getLogger("bitopro_orders")
+
+VERSION = 1
+#: So long a cancel waits for its line to be on the disk before it goes out all the same.
+PATIENCE_SECONDS = 5.0
+#: So many lines that could not be written are kept for when there is room again.
+MOST_MISSED = 10_000
+FINAL_NAMES = {State.CANCELLED.name, State.PARTLY_FILLED.name, State.FILLED.name}
+DEAD = "whoever sent the cancel ended before its outcome was written down"
+
+Line = dict[str, Any]
+
+
+def outcome_name(end: End | BaseException | None) -> str:
+    """Return what a line calls what a request, or an order, came to."""
+    match end:
+        case None:
+            return Outcome.ACCEPTED
+        case CancelOutcome():
+            return end.state.name
+        case NotSentError():
+            return Outcome.NOT_SENT
+        case RejectedError():
+            return Outcome.REFUSED
+    # Also what cut the request off: it may have left.
+    return Outcome.UNKNOWN
+
+
+def reason_of(end: End | BaseException | None) -> str:
+    """Return why, for people, in a line's words."""
+    match end:
+        case None:
+            return "the exchange accepted it"
+        case CancelOutcome():
+            return f"{end.state}, seen by {end.seen_by}"
+        case OutcomeUnknownError():
+            return end.reason
+        case BitoProError():
+            return f"{end}"
+    return type(end).__name__
+
+
+@define
+class _Call:
+    """What a journal says of one cancel that has no end that is proved.
+
+    Attributes:
+        pair: The order's pair.
+        order_id: The order's id.
+        attempts: How many requests to cancel may have left.
+        sent_ms: When the last one left at the latest, in milliseconds since the epoch.
+        accepted: Whether the exchange has accepted one.
+        told: What it ended as, if it ended.
+    """
+
+    pair: str
+    order_id: str
+    attempts: int = 0
+    sent_ms: int = 0
+    accepted: bool = False
+    told: OutcomeUnknownError | None = None
+
+    def error(self) -> OutcomeUnknownError:
+        """Return it as the error that `resolve()` takes."""
+        error = OutcomeUnknownError(DEAD)
+        if self.told is not None:
+            error = OutcomeUnknownError(self.told.reason, status=self.told.status)
+            error.last_seen = self.told.last_seen
+        error.operation = cancel_order.OPERATION.name
+        error.arguments = {"pair": self.pair, "orderId": self.order_id}
+        error.attempts, error.sent_ms = self.attempts, self.sent_ms
+        error.accepted = self.accepted
+        return error
+
+
+@define
+class Ledger:
+    """What the lines of a journal come to.
+
+    Attributes:
+        orders: By order, and then by the name of the call, the cancels without a proved end.
+    """
+
+    orders: dict[tuple[str, str], dict[str, _Call]] = field(factory=dict)
+
+    @classmethod
+    def read(cls, lines: Iterable[bytes]) -> "Ledger":
+        """Read lines; one that is torn does not count.
+
+        Raises:
+            InvalidArgumentError: If there is one of a version that is not known.
+        """
+        ledger, others = cls(), 0
+        for text in lines:
+            if not text.endswith(b"\n"):
+                break
+            # A torn line in the middle was followed by others when there was room again.
+            with contextlib.suppress(*forms.WRONG, RecursionError):
+                line = json.loads(text)
+                if line["v"] == VERSION:
+                    ledger.take(line)
+                else:
+                    others += 1
+        if others:
+            raise InvalidArgumentError(
+                f"journal must be of version {VERSION}: it has lines of another one"
+            )
+        return ledger
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Add a line; the same line twice is one. One that names no order settles none."""
+        if "order_id" not in line:
+            return
+        key = (line["pair"].lower(), line["order_id"])
+        event, name = line["event"], line["call"]
+        if event == "end" and self._is_settled(line):
+            if name is None or line["outcome"] in FINAL_NAMES:
+                self.orders.pop(key, None)
+            else:
+                self.orders.get(key, {}).pop(name, None)
+            if not self.orders.get(key):
+                self.orders.pop(key, None)
+            return
+        call = self.orders.setdefault(key, {}).setdefault(
+            name or "", _Call(line["pair"], line["order_id"])
+        )
+        call.attempts = max(call.attempts, line["attempt"])
+        if event == "cancel":
+            call.sent_ms = max(call.sent_ms, line["until_ms"])
+        elif event == "answer":
+            call.sent_ms = line["sent_ms"]
+            call.accepted = call.accepted or line["outcome"] == Outcome.ACCEPTED
+        else:
+            call.told = OutcomeUnknownError.from_json(line["form"])
+            call.accepted = call.accepted or call.told.accepted
+            call.sent_ms = call.told.sent_ms
+
+    @staticmethod
+    def _is_settled(line: Mapping[str, Any]) -> bool:
+        return str(line["outcome"]) != Outcome.UNKNOWN
+
+    def unresolved(self) -> list[tuple[str, OutcomeUnknownError]]:
+        """Return, for each order without a proved end, its last call and the error to resolve."""
+        found = []
+        for calls in list(self.orders.values()):
+            name, last = max(list(calls.items()), key=lambda each: each[1].sent_ms)
+            error = last.error()
+            error.accepted = any(call.accepted for call in calls.values())
+            found.append((name, error))
+        return found
+
+
+class Journal:
+    """A file of what was decided about cancels, one line for each decision.
+
+    A line is on the disk before its request may leave, and another after the answer; many at once
+    are written together, by a thread of the journal's own. One process at a time has it open.
+
+    If it cannot be written (the disk is full, or slower than `PATIENCE_SECONDS`), cancels go out
+    all the same, with a warning in the log, and `problem` says why: a journal must not cost an
+    order. What could not be written is written when there is room again.
+
+    It holds pairs, ids and what came of them: nothing secret. Only its owner may read it.
+
+    Args:
+        path: The file; it is made if it is not there.
+
+    Raises:
+        InvalidArgumentError: If it cannot be opened, is of a version that is not known, or is open
+            elsewhere.
+
+    Attributes:
+        path: The file.
+        problem: Why the last lines are not on the disk; None if they are.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.problem: str | None = None
+        self._file, self._ledger, self._is_torn = _opened(self.path)
+        self._lines: queue.SimpleQueue[tuple[bytes, Future[bool]] | None] = queue.SimpleQueue()
+        self._missed: deque[bytes] = deque(maxlen=MOST_MISSED)
+        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._thread.start()
+        _journals.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be written."""
+        return self._file >= 0
+
+    def close(self) -> None:
+        """Write what is there to write and close the file."""
+        if self.is_open:
+            self._lines.put(None)
+            self._thread.join()
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the file, as in a forked child: the lock is the parent's."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def put(self, line: Line) -> "Future[bool]":
+        """Write a line soon; it never waits.
+
+        Args:
+            line: Its fields but for the version.
+
+        Returns:
+            What tells when it is on the disk, or that it could not be written.
+        """
+        line = {"v": VERSION, **line}
+        written: Future[bool] = Future()
+        self._ledger.take(line)
+        if not self.is_open:
+            written.set_result(False)
+        else:
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+            self._lines.put((text.encode() + b"\n", written))
+        return written
+
+    def unresolved(self) -> list[tuple[str, OutcomeUnknownError]]:
+        """Return, for each order without a proved end, its last call and the error to resolve."""
+        return self._ledger.unresolved()
+
+    def _write_all(self) -> None:
+        is_open = True
+        while is_open:
+            group = [self._lines.get()]
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    group.append(self._lines.get_nowait())
+            is_open = None not in group
+            lines = [each for each in group if each is not None]
+            is_written = self._write([text for text, _ in lines])
+            for _, written in lines:
+                if written.set_running_or_notify_cancel():
+                    written.set_result(is_written)
+
+    def _write(self, lines: list[bytes]) -> bool:
+        """Write lines, with those that were missed before them; say whether they are on disk."""
+        lines = [*self._missed, *lines]
+        if not lines:
+            return True
+        rest = memoryview(b"\n" * self._is_torn + b"".join(lines))
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+                self._is_torn = True
+            self._is_torn = False
+            os.fsync(self._file)
+        except OSError as error:
+            reason = f"{type(error).__name__}: {error.strerror}"
+            if self.problem is None:
+                logger.warning("the journal cannot be written (%s); cancels go out", reason)
+            self.problem = reason
+            self._missed = deque(lines, maxlen=MOST_MISSED)
+            return False
+        self.problem = None
+        self._missed.clear()
+        return True
+
+
+def _opened(path: Path) -> tuple[int, Ledger, bool]:
+    """Open and lock a journal; return it, what it says, and whether its last line is torn."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        raise InvalidArgumentError("journal needs a system with POSIX locks") from None
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidArgumentError(f"journal cannot be opened: {error}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return file, Ledger(), False
+        _keep_name(path)
+        with open(file, "rb", closefd=False) as lines:
+            ledger = Ledger.read(lines)
+            size = os.fstat(file).st_size
+            is_torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+    except OSError as error:
+        os.close(file)
+        raise InvalidArgumentError(
+            f"journal must be a file that nobody else has open: {error.strerror}"
+        ) from None
+    except BaseException:
+        os.close(file)
+        raise
+    return file, ledger, is_torn
+
+
+def _keep_name(path: Path) -> None:
+    """See to it that a new file is found again after the power has failed."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for each in list(_journals):
+        each.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def unresolved(journal: Journal | str | os.PathLike[str]) -> list[OutcomeUnknownError]:
+    """Return the cancels of a journal whose outcome is not proved, for `resolve_many`.
+
+    Those of a process that has died are among them, and those that ended as unknown. One that was
+    told as not sent, or as refused, is not: nothing was done.
+
+    Args:
+        journal: An open one, or the path of one, which may be open elsewhere.
+
+    Raises:
+        InvalidArgumentError: If it cannot be read, or is of a version that is not known.
+    """
+    if not isinstance(journal, Journal):
+        try:
+            with Path(journal).open("rb") as lines:
+                return [error for _, error in Ledger.read(lines).unresolved()]
+        except OSError as error:
+            raise InvalidArgumentError(f"journal cannot be read: {error}") from None
+    return [error for _, error in journal.unresolved()]
