@@ -13,9 +13,9 @@ from bitopro_client.models import OrderIdsByPair
 
 from .connection import OrdersClient
 from .errors import BitoProError, NotSentError, OutcomeUnknownError, RejectedError
-from .many import Asked, Escort
 from .outcomes import INTERRUPTED, Begun
 from .refusals import is_about_key
+from .run import Asked, Escort
 from .transport import Tally
 
 _SINGLE, _BATCH = cancel_order.OPERATION.rate_limit, cancel_order_batch.OPERATION.rate_limit

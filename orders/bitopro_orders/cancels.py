@@ -14,18 +14,7 @@ from .batches import Batches
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal
-from .many import (
-    Asked,
-    AsyncManyOutcomes,
-    Escort,
-    Make,
-    ManyOutcomes,
-    Run,
-    Work,
-    asked,
-    many,
-    many_async,
-)
+from .many import AsyncManyOutcomes, Make, ManyOutcomes, many, many_async
 from .outcomes import (
     UNDER_WAY_SECONDS,
     Begun,
@@ -37,6 +26,7 @@ from .outcomes import (
     resolution,
 )
 from .policy import require_seconds, require_whole
+from .run import Asked, Escort, Run, Work, asked
 
 #: How many orders are sent, and read, at once by default: more wait longer and gain nothing, as
 #: requests of one key leave one after the other.

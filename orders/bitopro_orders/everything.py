@@ -20,10 +20,11 @@ from .cancels import AT_ONCE, BATCH_SIZE, cancelling, running
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, OutcomeUnknownError
 from .journal import Journal, outcome_name, reason_of
-from .many import Asked, AsyncManyOutcomes, Make, ManyOutcomes, Run, asked, on_disk
+from .many import AsyncManyOutcomes, Make, ManyOutcomes
 from .outcomes import Begun, History, check_client
 from .policy import require_seconds
 from .refusals import is_about_key
+from .run import Asked, Run, asked, on_disk
 from .states import LAG_SECONDS
 
 FIRST_PAUSE_SECONDS = 0.25

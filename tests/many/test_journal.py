@@ -413,7 +413,7 @@ def test_on_a_slow_disk_the_cancels_go_out_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.1))
-    monkeypatch.setattr("bitopro_orders.many.PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr("bitopro_orders.run.PATIENCE_SECONDS", 0.02)
     with Journal(file) as journal:
         _, account = cancel_all(sandbox, place(sandbox, 2), journal=journal)
     assert account.done == {State.CANCELLED: 2}
