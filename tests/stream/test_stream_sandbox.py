@@ -35,6 +35,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def handshakes(sandbox: Sandbox) -> int:
+    return sum("/ws/" in entry.path and entry.status == 101 for entry in sandbox.journal)
+
+
 async def cancelled(sandbox: Sandbox, history: OrderHistory) -> Order:
     async with asyncio.timeout(5):
         async with connect(credentials_of(sandbox), base_url=sandbox.base_url) as client:
@@ -77,8 +81,7 @@ async def test_repeats_are_seen_once(bitopro_sandbox: Sandbox) -> None:
     async with history_of(bitopro_sandbox) as history:
         await cancelled(bitopro_sandbox, history)
         bitopro_sandbox.close_streams()
-        await until(lambda: not history.connected)
-        await until(lambda: history.connected)
+        await until(lambda: history.connected and handshakes(bitopro_sandbox) == 2)
         await asyncio.sleep(0.05)  # what a connection begins with has come
         await history.aclose()
         ids = [order.id for order in history._waiting]
