@@ -69,9 +69,10 @@ def connect_ours(base_url: str, in_flight: int = 1) -> "OrdersClient":
     credentials = Credentials(API_KEY, API_SECRET, IDENTITY)
     client = connect(credentials, base_url=base_url, policy=SendingPolicy(in_flight=in_flight))
     sender, operation = client._sender, cancel_order.OPERATION  # noqa: SLF001 - as said above
-    question = sender._question(operation)  # noqa: SLF001
+    question, part = sender._question(operation)  # noqa: SLF001
     unreached = tuple(window._replace(requests=10**9) for window in question.windows)
-    sender._questions[operation.name] = question._replace(windows=unreached)  # noqa: SLF001
+    unreached_question = question._replace(windows=unreached), part
+    sender._questions[operation.name] = unreached_question  # noqa: SLF001
     return client
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from functools import partial
 from typing import Any, cast
 
-from bitopro_client.api.orders import cancel_order
 from bitopro_client.types import UNSET, Unset
 
 from .account import Account
@@ -26,6 +25,7 @@ from .outcomes import (
     resolution,
 )
 from .policy import require_seconds, require_whole
+from .reading import about_cancel
 from .run import Asked, Escort, Run, Work, asked
 
 #: How many orders are sent, and read, at once by default: more wait longer and gain nothing, as
@@ -315,10 +315,7 @@ def _each_order(errors: Iterable[object]) -> Iterator[object]:
             continue
         for pair, order_ids in json.loads(error.arguments["body"]).items():
             for order_id in order_ids:
-                one = copy.copy(error)
-                one.operation = cancel_order.OPERATION.name
-                one.arguments = {"pair": pair, "orderId": order_id}
-                yield one
+                yield about_cancel(copy.copy(error), pair, order_id, error.attempts)
 
 
 def _check_given(journal: object) -> None:

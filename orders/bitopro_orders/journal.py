@@ -20,8 +20,6 @@ from typing import Any, Self
 
 from attrs import define, field
 
-from bitopro_client.api.orders import cancel_order
-
 from . import forms
 from .account import End
 from .errors import (
@@ -33,6 +31,7 @@ from .errors import (
 )
 from .failures import Outcome
 from .outcomes import CancelOutcome, State
+from .reading import about_cancel
 
 logger = logging.getLogger("bitopro_orders")
 
@@ -102,11 +101,8 @@ class _Call:
         if self.told is not None:
             error = OutcomeUnknownError(self.told.reason, status=self.told.status)
             error.last_seen = self.told.last_seen
-        error.operation = cancel_order.OPERATION.name
-        error.arguments = {"pair": self.pair, "orderId": self.order_id}
-        error.attempts, error.sent_ms = self.attempts, self.sent_ms
-        error.accepted = self.accepted
-        return error
+        error.sent_ms, error.accepted = self.sent_ms, self.accepted
+        return about_cancel(error, self.pair, self.order_id, self.attempts)
 
 
 @define

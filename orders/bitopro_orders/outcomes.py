@@ -29,7 +29,7 @@ from .errors import (
     RejectedError,
 )
 from .policy import require_seconds
-from .reading import Reading
+from .reading import Reading, about_cancel
 from .refusals import Refusals, is_about_key, names_no_order, names_no_path
 from .signals import is_cancellation
 from .states import (
@@ -423,9 +423,7 @@ def _unsettled(
             "sent_ms must be whole milliseconds since the epoch, such as 1700000000000, not "
             f"{type(sent_ms).__name__}"
         )
-    error = OutcomeUnknownError("nobody waited for the answer")
-    error.operation = cancel_order.OPERATION.name
-    error.arguments = {"pair": pair, "orderId": order_id}
+    error = about_cancel(OutcomeUnknownError("nobody waited for the answer"), pair, order_id)
     error.sent_ms = client.timing.now_ms() if sent_ms is None else sent_ms
     return error
 
@@ -524,40 +522,33 @@ def confirmation(
                 if escort is not None:
                     yield from escort.before(reading.seconds_left())
                 sent_ms = client.timing.now_ms()
-                failure: BaseException | None = None
+                # The other half is for reading: silence must not take all the time.
+                steps: Generator[Step, Any, object] = client.steps(
+                    call, seconds=reading.seconds_left(), tally=tally, answer_share=0.5
+                )
+                if escort is not None:
+                    steps = _escorted(steps, escort, sent_ms)
                 try:
-                    # The other half is for reading: silence must not take all the time.
-                    yield from client.steps(
-                        call, seconds=reading.seconds_left(), tally=tally, answer_share=0.5
-                    )
+                    yield from steps
                     may_have_worked = accepted = True
                     repeat_from = now() + PATIENCE_SECONDS
                     if tally.is_interrupted:
                         why = INTERRUPTED
                         break
                 except OutcomeUnknownError as error:
-                    failure = error
                     may_have_worked = True
                     sent_ms = error.sent_ms or sent_ms
                     if is_cancellation(error.__cause__):
                         why = INTERRUPTED
                         break
-                except NotSentError as error:
-                    failure = error
+                except NotSentError:
                     if not may_have_worked and refusals.last is None:
                         raise
                 except RejectedError as error:
-                    failure = error
                     if not may_have_worked and is_about_key(error):
                         raise
                     later = refusals.note(error, now())
                     repeat_from = repeat_from if may_have_worked else later
-                except BaseException as error:
-                    failure = error
-                    raise
-                finally:
-                    if escort is not None:
-                        escort.after(failure, sent_ms)
             if told is not None and told.outcome is not None:
                 return told.outcome
             if escort is not None:
@@ -598,6 +589,20 @@ def confirmation(
     unknown = reading.unknown(tally, sent_ms, why)
     unknown.accepted = accepted
     raise unknown from last
+
+
+def _escorted(
+    steps: Generator[Step, Any, object], escort: Escort, sent_ms: int
+) -> Generator[Step, Any, None]:
+    """Send a request to cancel, and tell its escort what it came to."""
+    failure: BaseException | None = None
+    try:
+        yield from steps
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        escort.after(failure, getattr(failure, "sent_ms", 0) or sent_ms)
 
 
 def resolution(

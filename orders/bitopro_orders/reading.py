@@ -1,7 +1,7 @@
 """Reading one order again and again."""
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from bitopro_client.api.orders import cancel_order, get_order
 from bitopro_client.models import Order
@@ -13,8 +13,18 @@ from .states import FINAL, status_of
 from .steps import Step, Wait
 from .transport import Tally
 
+E = TypeVar("E", bound=BitoProError)
+
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+
+
+def about_cancel(error: E, pair: str, order_id: str, attempts: int = 0) -> E:
+    """Say in an error which cancel it is about, and how many requests of it have left."""
+    error.operation = cancel_order.OPERATION.name
+    error.arguments = {"pair": pair, "orderId": order_id}
+    error.attempts = attempts
+    return error
 
 
 class Reading:
@@ -98,7 +108,5 @@ class Reading:
         error = OutcomeUnknownError(
             f"{why or 'the order was not final in time'}; when last read, {what}"
         )
-        error.operation = cancel_order.OPERATION.name
-        error.arguments = {"pair": self._pair, "orderId": self._order_id}
-        error.attempts, error.sent_ms, error.last_seen = tally.sent, sent_ms, seen
-        return error
+        error.sent_ms, error.last_seen = sent_ms, seen
+        return about_cancel(error, self._pair, self._order_id, tally.sent)

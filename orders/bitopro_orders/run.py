@@ -24,6 +24,7 @@ from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import PATIENCE_SECONDS, Journal, outcome_name, reason_of
 from .outcomes import INTERRUPTED, Begun, CancelOutcome
+from .reading import about_cancel
 from .steps import Step, TaskChannel, ThreadChannel
 from .transport import Tally
 
@@ -61,10 +62,7 @@ class Asked:
 
     def about(self, error: BitoProError, attempts: int) -> BitoProError:
         """Say in an error which order it is about."""
-        error.operation = cancel_order.OPERATION.name
-        error.arguments = {"pair": self.pair, "orderId": self.order_id}
-        error.attempts = attempts
-        return error
+        return about_cancel(error, self.pair, self.order_id, attempts)
 
 
 def asked(item: object) -> Asked:

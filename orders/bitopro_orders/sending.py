@@ -88,7 +88,7 @@ PROCESSED = frozenset({*range(200, 300), 400, 404, 422})
 #: So long a wait is waited with the connection in hand, in microseconds.
 LONGEST_HOLD = SECOND
 #: How often a shared store is looked after that does not answer.
-STORE_PATIENCE_SECONDS = 0.25
+LOOK_AFTER_SECONDS = 0.25
 #: What estimates must leave of the time that a call has.
 MOST_OF_THE_TIME = 4
 GENERAL = get_order.OPERATION.rate_limit
@@ -173,7 +173,7 @@ class Sender:
     on_attempt: Callable[[AttemptRecord], object] | None = None
     _budget: RetryBudget = field(init=False)
     _signer: Signer = field(init=False)
-    _questions: dict[str, Question] = field(init=False, factory=dict)
+    _questions: dict[str, tuple[Question, Part]] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Fill the retry budget."""
@@ -251,8 +251,8 @@ class Sender:
         call: Call[None] = Call(HANDSHAKE, {}, dict, lambda _: None)
         deadline = self.timing.monotonic() + seconds
         progress = _Progress(call, route, seconds, deadline)
-        question = self._question(HANDSHAKE)._replace(token=new_token())
-        part = self.key.part(question.windows)
+        question, part = self._question(HANDSHAKE)
+        question = question._replace(token=new_token())
         queue = self.throttle.queue(part, HANDSHAKE.name, None)
         attempt = Attempt(deadline, self.timing.monotonic, seconds)
         try:
@@ -267,9 +267,9 @@ class Sender:
     def cool_down(self, seconds: float | None, operation: Operation = HANDSHAKE) -> None:
         """Let nothing of the same limit leave for so long, by default a backoff: it was refused."""
         if self.policy.limit_share is not None:
-            question = self._question(operation)
+            question, part = self._question(operation)
             wait = max(seconds or 0.0, self.policy.backoff_seconds)
-            self.throttle.cool_down(self.key.part(question.windows), question, wait)
+            self.throttle.cool_down(part, question, wait)
 
     def _checked(self, progress: _Progress) -> Message:
         """Return the request of a call whose arguments keep their rules."""
@@ -284,15 +284,15 @@ class Sender:
             raise progress.about(NotSentError(reason)) from None
         return message
 
-    def _question(self, operation: Operation) -> Question:
-        """Return what every request of an operation asks the throttle."""
+    def _question(self, operation: Operation) -> tuple[Question, Part]:
+        """Return what every request of an operation asks the throttle, and what that is about."""
         found = self._questions.get(operation.name)
         if found is None:
             limit, share = operation.rate_limit, self.policy.limit_share
             windows = () if share is None else self.key.windows(limit, share)
             if share is not None and self.policy.counts_as_general and limit.group != GENERAL.group:
                 windows += self.key.windows(GENERAL, share)
-            found = self._questions[operation.name] = Question(
+            question = Question(
                 token=0,
                 windows=windows,
                 gap=limit.period_seconds * SECOND // limit.requests,
@@ -301,6 +301,7 @@ class Sender:
                 in_flight=self.policy.in_flight,
                 wall_ms=0,
             )
+            found = self._questions[operation.name] = question, self.key.part(windows)
         return found
 
     def _attempt(
@@ -312,13 +313,13 @@ class Sender:
             NotSentError: If there was no turn.
         """
         operation = progress.call.operation
-        question = self._question(operation)._replace(
+        question, part = self._question(operation)
+        question = question._replace(
             token=new_token(),
             at_top=progress.at_top,
             ahead_ms=JUMPS_MS[min(progress.fresh, len(JUMPS_MS) - 1)],
             again=progress.fresh + progress.tries > 0,
         )
-        part = self.key.part(question.windows)
         group, share = operation.rate_limit.group, self.policy.limit_share
         # Who is signed again has had its turn: it does not wait behind those who have not.
         queue = self.throttle.queue(part, f"{group} again" if question.again else group, share)
@@ -491,7 +492,7 @@ class Sender:
             left = progress.deadline - self.timing.monotonic()
             if left <= 0 or job.signal is None:
                 raise progress.about(NotSentError("the shared store did not answer in time"))
-            yield Listen(job.signal, min(left, STORE_PATIENCE_SECONDS))
+            yield Listen(job.signal, min(left, LOOK_AFTER_SECONDS))
             self.throttle.hurry()
         if isinstance(job.result, StoreError):
             raise progress.about(NotSentError(str(job.result)))
@@ -625,33 +626,25 @@ class Sender:
         if self.on_attempt is None and not logger.isEnabledFor(logging.INFO):
             return
         try:
-            self._tell(self._record_of(progress, answer, failure, attempt, started))
+            ended = self.timing.monotonic()
+            left_at = ended if attempt.left_at is None else attempt.left_at
+            self._tell(
+                AttemptRecord(
+                    operation=progress.call.operation.name,
+                    arguments=progress.call.arguments,
+                    attempt=progress.tries + progress.fresh + 1,
+                    status=answer.status if isinstance(answer, Answer) else None,
+                    milliseconds=(ended - left_at) * 1000,
+                    waited_milliseconds=(left_at - started) * 1000,
+                    outcome=Outcome.ACCEPTED if failure is None else failure.outcome,
+                    clock_correction_ms=progress.correction_ms,
+                )
+            )
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - also what a hook takes for a cancellation
             with contextlib.suppress(Exception):
                 logger.warning("the record of an attempt failed: %s", type(error).__name__)
-
-    def _record_of(
-        self,
-        progress: _Progress,
-        answer: Answer | BaseException,
-        failure: Failure | None,
-        attempt: Attempt,
-        started: float,
-    ) -> AttemptRecord:
-        ended = self.timing.monotonic()
-        left_at = ended if attempt.left_at is None else attempt.left_at
-        return AttemptRecord(
-            operation=progress.call.operation.name,
-            arguments=progress.call.arguments,
-            attempt=progress.tries + progress.fresh + 1,
-            status=answer.status if isinstance(answer, Answer) else None,
-            milliseconds=(ended - left_at) * 1000,
-            waited_milliseconds=(left_at - started) * 1000,
-            outcome=Outcome.ACCEPTED if failure is None else failure.outcome,
-            clock_correction_ms=progress.correction_ms,
-        )
 
     def _tell(self, record: AttemptRecord) -> None:
         logger.info(

@@ -78,9 +78,7 @@ class FolderStore:
             seen, now = everything.part(part), self._clock()
             changed, result = change(seen, now, everything.epoch)
             if changed is not seen:
-                if part.lane not in everything.lanes:
-                    everything = everything.without_idle(now, wall_ms)
-                everything = everything.with_part(part, changed)
+                everything = everything.changed(part, changed, now, wall_ms)
                 for name, old in zip(part.counters, seen.counters, strict=True):
                     if written := everything.counters[name].written_since(old):
                         os.pwrite(self._stamps_file(name), written[1], written[0])

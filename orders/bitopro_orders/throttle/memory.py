@@ -52,8 +52,12 @@ class Everything(NamedTuple):
         lanes = {**self.lanes, part.lane: state.lane}
         return Everything(counters, lanes, state.members, self.epoch)
 
-    def without_idle(self, now: int, wall_ms: int) -> "Everything":
-        """Return it without what nobody will miss."""
+    def changed(self, part: Part, state: State, now: int, wall_ms: int) -> "Everything":
+        """Return it with a part replaced; where a key is new, without what nobody will miss."""
+        kept = self if part.lane in self.lanes else self._without_idle(now, wall_ms)
+        return kept.with_part(part, state)
+
+    def _without_idle(self, now: int, wall_ms: int) -> "Everything":
         return self._replace(
             counters={name: each for name, each in self.counters.items() if not each.is_idle(now)},
             lanes={name: e for name, e in self.lanes.items() if not e.is_idle(now, wall_ms)},
@@ -149,10 +153,7 @@ class MemoryStore:
             changed, result = change(state, now)
             if changed is state:
                 return result
-            everything = seen
-            if part.lane not in seen.lanes:
-                everything = seen.without_idle(now, wall_ms)
-            everything = everything.with_part(part, changed)
+            everything = seen.changed(part, changed, now, wall_ms)
             # Python looks for signals at calls, so nothing gets in between these three lines, and
             # nobody waits here: compare and set.
             with self._lock:

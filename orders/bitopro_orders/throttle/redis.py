@@ -87,9 +87,7 @@ class RedisStore:
             changed, result = change(seen, now, everything.epoch)
             if changed is seen:
                 return result, changed, now
-            if part.lane not in everything.lanes:
-                everything = everything.without_idle(now, wall_ms)
-            everything = everything.with_part(part, changed)
+            everything = everything.changed(part, changed, now, wall_ms)
             keys = [self._name]
             values: list[bytes | int] = [text, everything.encoded().encode(), KEEP_MS]
             for name, old in zip(part.counters, seen.counters, strict=True):
