@@ -14,6 +14,7 @@ from .http1 import AnswerParser
 from .idle import Idle, is_silent
 from .names import Address, Lookup
 from .threads import broken, why_not_connected
+from .tls import Tls
 
 
 class Connection(asyncio.Protocol):
@@ -29,6 +30,7 @@ class Connection(asyncio.Protocol):
         self.origin, self.loop, self.idle_since = origin, loop, 0.0
         self.generation = generation
         self._transport: asyncio.Transport | None = None
+        self._tls: Tls | None = None
         self._parser: AnswerParser | None = None
         self._done: asyncio.Future[None] | None = None
         self._is_spoiled = False
@@ -40,19 +42,53 @@ class Connection(asyncio.Protocol):
     async def secure(self, context: ssl.SSLContext) -> None:
         """Go on in TLS.
 
-        In two steps, as asyncio does not close a connection whose handshake is cut off: somebody
-        must hold what is below it.
+        Raises:
+            OSError: If the handshake fails, or the connection ends before.
         """
-        below = cast("asyncio.Transport", self._transport)
-        self._transport = await self.loop.start_tls(
-            below, self, context, server_hostname=self.origin.host
-        )
+        self._tls = tls = Tls(context, self.origin.host)
+        try:
+            while not tls.shake_hands():
+                self._write(tls.to_send())
+                if self.is_lost:
+                    raise ConnectionResetError("it ended in the handshake")
+                self._done = self.loop.create_future()
+                await self._done
+            # Whoever speaks before it is asked spoils the connection.
+            self._read(tls)
+        finally:
+            self._write(tls.to_send())
+            self._done = None
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; what nobody asked for spoils the connection."""
+        if self._tls is None:
+            self._take(data)
+            return
+        self._tls.take(data)
+        if self._tls.is_up:
+            self._read(self._tls)
+        else:
+            self._finish()
+
+    def _read(self, tls: Tls) -> None:
+        try:
+            while text := tls.read():
+                self._take(text)
+        except ssl.SSLError:
+            self._end(cut=True)
+        else:
+            if text is not None:
+                self._end()
+        self._write(tls.to_send())
+
+    def _take(self, text: bytes) -> None:
         if self._parser is None:
             self._is_spoiled = True
-        elif self._parser.feed(data):
+        elif self._parser.feed(text):
             self._finish()
 
     def eof_received(self) -> None:
@@ -70,7 +106,7 @@ class Connection(asyncio.Protocol):
                 self._parser.is_broken = not self._parser.is_complete
             else:
                 self._parser.end()
-            self._finish()
+        self._finish()
 
     def _finish(self) -> None:
         if self._done is not None and not self._done.done():
@@ -103,11 +139,12 @@ class Connection(asyncio.Protocol):
     async def exchange(self, data: bytes, attempt: Attempt) -> AnswerParser | None:
         """Send a request and read until its answer is whole or broken; None if time was up."""
         transport = cast("asyncio.Transport", self._transport)
+        wire = data if self._tls is None else self._tls.seal(data)
         self._parser = parser = AnswerParser()
         size = -1
         try:
             attempt.leave()
-            transport.write(data)
+            transport.write(wire)
             while not (parser.is_complete or parser.is_broken):
                 if attempt.deadline <= attempt.monotonic() or parser.size == size:
                     return None
