@@ -12,9 +12,6 @@ import json
 
 from .credentials import Credentials, Secret
 
-# Made once: `json.dumps` makes an encoder each time it is asked for other separators.
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
-
 
 def identity_json(identity: Secret, nonce: int) -> bytes:
     """Return the JSON that is signed for a GET or a DELETE, without spaces.
@@ -26,7 +23,7 @@ def identity_json(identity: Secret, nonce: int) -> bytes:
         identity: The account's e-mail address.
         nonce: Milliseconds since the epoch.
     """
-    return _ENCODE({"identity": identity.reveal(), "nonce": nonce}).encode()
+    return f'{{"identity":{json.dumps(identity.reveal())},"nonce":{nonce:d}}}'.encode()
 
 
 def encode_payload(json_text: bytes) -> str:

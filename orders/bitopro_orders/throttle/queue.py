@@ -138,5 +138,5 @@ class Queue:
 
     def seconds_to_first_deadline(self) -> float:
         """Return how long the first of those who wait has."""
-        waiting = list(self._waiting.values())
-        return min((waiter.deadline for waiter in waiting), default=0.0) - self._now()
+        deadlines = [waiter.deadline for waiter in list(self._waiting.values())]
+        return min(deadlines, default=0.0) - self._now()

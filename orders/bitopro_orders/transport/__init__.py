@@ -133,18 +133,17 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_values",)
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        values = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in raw}
+        values = {name.lower(): text for name, text in raw}
         if len(values) < len(raw):
             for name in values:
-                several = [text for each, text in raw if each.decode("latin-1").lower() == name]
-                values[name] = b", ".join(several).decode("latin-1")
+                values[name] = b", ".join(text for each, text in raw if each.lower() == name)
         self._values = values
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        return self._values[name.lower().encode("latin-1", "replace")].decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return (name.decode("latin-1") for name in self._values)
 
     def __len__(self) -> int:
         return len(self._values)
