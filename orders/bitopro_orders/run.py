@@ -130,6 +130,11 @@ class Escort:
     _attempt: int = 0
 
     @property
+    def is_sent(self) -> bool:
+        """Whether a cancel of it has left, and it waits to be read."""
+        return not self._sends
+
+    @property
     def is_held(self) -> bool:
         """Whether no request to cancel may leave any more."""
         return self.run.gate.is_closed
@@ -200,7 +205,7 @@ class Escort:
     def turn(self) -> Generator[Step, Any, None]:
         """Wait until it may be read."""
         if not self._reads:
-            yield Do(self.run.reading.acquire)
+            yield Do(partial(self.run.reading.acquire, self.asked.key))
             self._reads = True
 
     def leave(self) -> None:
@@ -223,6 +228,47 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
         written.cancel()
 
 
+@define(eq=False)
+class Turns:
+    """So many orders may be read at once.
+
+    Args:
+        free: How many more.
+
+    Attributes:
+        first: Those that go before all others.
+    """
+
+    _free: int
+    first: set[tuple[str, str]] = field(factory=set, init=False)
+    _waiting: "dict[asyncio.Future[None], tuple[str, str]]" = field(factory=dict, init=False)
+
+    async def acquire(self, key: tuple[str, str]) -> None:
+        """Wait until an order may be read."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = key
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not self._waiting.pop(turn, None):  # its turn had come
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Let the next one be read."""
+        waiting = [turn for turn in self._waiting if not turn.done()]
+        if not waiting:
+            self._free += 1
+            return
+        among = (turn for turn in waiting if self._waiting[turn] in self.first)
+        turn = next(among, waiting[0])
+        del self._waiting[turn]
+        turn.set_result(None)
+
+
 Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome]]
 
 
@@ -242,7 +288,10 @@ class Run:
         journal: Where it is written down.
         is_drained: Whether the items end by themselves when it is stopped: those that they have are
             taken then. Of others, none is taken any more.
+        beside: What goes on beside it until it ends.
         gate: Closed when it is stopped.
+        reading: Whose turn it is to be read.
+        escorts: Those of the orders that are begun and not at their end.
         cut: The orders whose outcome is unknown because the iteration was ended.
     """
 
@@ -256,9 +305,11 @@ class Run:
     on_progress: Callable[[Account], object] | None
     journal: Journal | None
     is_drained: bool = field(default=False, init=False)
+    beside: "Callable[[Run], Coroutine[Any, Any, None]] | None" = field(default=None, init=False)
     gate: Gate = field(factory=Gate, init=False)
+    escorts: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
     sending: asyncio.Semaphore = field(init=False)
-    reading: asyncio.Semaphore = field(init=False)
+    reading: Turns = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
     _room: asyncio.Semaphore = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -266,6 +317,7 @@ class Run:
     _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
     _tasks: "set[asyncio.Task[CancelOutcome]]" = field(factory=set, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
+    _beside: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -275,7 +327,7 @@ class Run:
     def __attrs_post_init__(self) -> None:
         """Make the places."""
         self.sending = asyncio.Semaphore(self.at_once)
-        self.reading = asyncio.Semaphore(self.at_once)
+        self.reading = Turns(self.at_once)
         self._room = asyncio.Semaphore(MOST_BEGUN)
 
     async def next_end(self) -> End | None:
@@ -289,6 +341,8 @@ class Run:
             if self._is_to_stop:
                 self._stop()
             self._feeding = asyncio.create_task(self._feed())
+            if self.beside is not None:
+                self._beside = asyncio.create_task(self.beside(self))
         while not self._ends:
             is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
             is_over = is_fed and not self._tasks
@@ -319,7 +373,7 @@ class Run:
             CancelledError: If it was cancelled meanwhile; the account is complete then, too.
         """
         self._is_over = True
-        tasks = {*self._tasks, *filter(None, [self._feeding])}
+        tasks = {*self._tasks, *filter(None, [self._feeding, self._beside])}
         for task in tasks:
             task.cancel()
         is_cancelled = False
@@ -387,6 +441,7 @@ class Run:
         if len(self._known) > self.duplicates_within:
             self._known.popitem(last=False)
         escort = Escort(self, order, Tally(order.attempts))
+        self.escorts[order.key] = escort
         self.account.under_way += 1
         task = asyncio.create_task(self.work(order, escort))
         self._tasks.add(task)
@@ -395,6 +450,8 @@ class Run:
     def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> None:
         self._tasks.discard(task)
         escort.leave()
+        if self.escorts.get(escort.asked.key) is escort:
+            del self.escorts[escort.asked.key]
         self.account.under_way -= 1
         end = self._end_of(escort, task)
         if self._is_over and isinstance(end, OutcomeUnknownError):
