@@ -16,23 +16,25 @@ from bitopro_client.errors import InvalidArgument
 from bitopro_client.models import CancelledOrders, Order
 from bitopro_client.types import UNSET, Call
 
-from .account import Account
+from .account import Account, End
 from .cancels import AT_ONCE, BATCH_SIZE, cancelling, running
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal, outcome_name, reason_of
 from .listing import Listings, first
 from .many import AsyncManyOutcomes, Make, ManyOutcomes
-from .outcomes import Begun, History, check_client
+from .outcomes import Begun, CancelOutcome, History, State, check_client
 from .policy import require_seconds
 from .refusals import is_about_key
-from .run import Asked, Run, asked, on_disk
+from .run import Asked, Kept, Run, asked, on_disk
 from .states import LAG_SECONDS
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 1.0
 #: How long the cancel of all orders may take: others wait for it.
 LONGEST_SWEEP_SECONDS = 10.0
+#: To prove that an order is open takes twice the lag.
+OPEN_AGAIN_SECONDS = 3 * LAG_SECONDS
 
 Only = Callable[[Order], bool]
 
@@ -52,7 +54,9 @@ def cancel_everything(
     """List the open orders, cancel them, and list again until the book is clean.
 
     Each order's end is handed out like those of `cancel_many`, also of orders that were filled
-    meanwhile and of those that appeared after it began. Then `account.book` says what is proved:
+    meanwhile and of those that appeared after it began. An order that was not sent, is unknown or
+    still open is tried again, later each time, if a listing shows it after that; its end is handed
+    out when it is another one, or with the last ones. Then `account.book` says what is proved:
     only empty listings prove a clean book, two in a row, `LAG_SECONDS` apart. It goes on until
     then, or until the time is over. Orders are cancelled by their ids, one by one or in batches.
     When nothing is listed any more, the exchange's own cancel of all orders is sent once, if `only`
@@ -134,7 +138,7 @@ def _making(
 
     def making(items: AsyncIterator[object]) -> Run:
         run = finder.run = make(items)
-        run.is_drained = True
+        run.is_drained, run.keeps = True, finder.keeps
         return run
 
     return making
@@ -150,7 +154,7 @@ class _Finder:
     run: Run = field(init=False)
     _deadline: float | None = field(default=None, init=False)
     _pause: float = field(default=0.0, init=False)
-    _found: deque[Asked | tuple[str, str] | BitoProError] = field(factory=deque, init=False)
+    _found: deque[Asked | Kept | tuple[str, str] | BitoProError] = field(factory=deque, init=False)
     _known: set[tuple[str, str]] = field(factory=set, init=False)
     _quiet_since: float | None = field(default=None, init=False)
     _has_swept: bool = field(default=False, init=False)
@@ -179,7 +183,7 @@ class _Finder:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> "Asked | tuple[str, str] | BitoProError":
+    async def __anext__(self) -> "Asked | Kept | tuple[str, str] | BitoProError":
         gate = self.run.gate
         while not self._found:
             if self._is_over or gate.is_closed or self.seconds_left() <= self._pause:
@@ -206,6 +210,12 @@ class _Finder:
                 self._found.append((order.pair.upper(), order.id))
                 self._pause = 0.0
         began = self.listings.began
+        still = {(order.pair.lower(), order.id) for order in wanted}
+        self._found += [
+            kept
+            for key, kept in self.run.kept.items()
+            if key in still and self._is_worth_another_try(kept)
+        ]
         self._quiet_since = None if wanted else first(self._quiet_since, began)
         account = self.run.account
         account.listed = len(wanted)
@@ -216,6 +226,20 @@ class _Finder:
         if not (listed or is_known or self.run.gate.is_closed):
             self._has_swept = True
             await self._sweep()
+
+    @staticmethod
+    def keeps(end: End) -> bool:
+        """Say whether an order that came to this end is tried again if it is still listed."""
+        if isinstance(end, CancelOutcome):
+            return end.state is State.OPEN
+        return isinstance(end, NotSentError | OutcomeUnknownError)
+
+    def _is_worth_another_try(self, kept: Kept) -> bool:
+        """Say whether the last listing is newer than an end by enough, and there is time."""
+        waited = self.listings.began - kept.since
+        # An order that is open still is not proved to be so again in less.
+        least = OPEN_AGAIN_SECONDS if isinstance(kept.end, CancelOutcome) else 0.0
+        return waited >= 2**kept.escort.asked.tries and self.seconds_left() > least
 
     async def _sweep(self) -> None:
         """Send the exchange's own cancel of all orders, once, for what the listing may hide."""

@@ -16,7 +16,7 @@ from collections.abc import (
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.errors import InvalidArgument
@@ -50,6 +50,7 @@ class Asked:
         attempts: How many requests to cancel it have left before.
         call: What the journal calls this cancel.
         error: The error to resolve, if it is not to be cancelled.
+        tries: How often it came to an end that was kept back.
     """
 
     pair: str
@@ -58,6 +59,7 @@ class Asked:
     attempts: int = 0
     call: str = field(factory=lambda: secrets.token_hex(8))
     error: OutcomeUnknownError | None = None
+    tries: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -229,6 +231,29 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
 
 
 @define(eq=False)
+class Kept:
+    """An order whose end is kept back, as it may come to a better one.
+
+    Attributes:
+        escort: Who went with it.
+        end: What it came to.
+        since: Since when, on the monotonic clock, in seconds.
+    """
+
+    escort: Escort
+    end: End
+    since: float
+
+    def again(self) -> Asked:
+        """Return the order, to be brought to its end again."""
+        begun = None
+        if isinstance(self.end, OutcomeUnknownError):
+            begun = Begun(self.end.accepted, self.end.sent_ms)
+        order, sent = self.escort.asked, self.escort.tally.sent
+        return evolve(order, begun=begun, attempts=sent, tries=order.tries + 1)
+
+
+@define(eq=False)
 class Turns:
     """So many orders may be read at once.
 
@@ -289,6 +314,8 @@ class Run:
         is_drained: Whether the items end by themselves when it is stopped: those that they have are
             taken then. Of others, none is taken any more.
         beside: What goes on beside it until it ends.
+        keeps: Says whether an end is kept back, for the items to give the order again.
+        kept: The orders whose ends are kept back, which are under way; told when the items end.
         gate: Closed when it is stopped.
         reading: Whose turn it is to be read.
         escorts: Those of the orders that are begun and not at their end.
@@ -306,6 +333,8 @@ class Run:
     journal: Journal | None
     is_drained: bool = field(default=False, init=False)
     beside: "Callable[[Run], Coroutine[Any, Any, None]] | None" = field(default=None, init=False)
+    keeps: Callable[[End], bool] | None = field(default=None, init=False)
+    kept: dict[tuple[str, str], Kept] = field(factory=dict, init=False)
     gate: Gate = field(factory=Gate, init=False)
     escorts: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
     sending: asyncio.Semaphore = field(init=False)
@@ -409,6 +438,8 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - it is for whoever iterates
             self._error = error
         finally:
+            for kept in list(self.kept.values()):
+                self._settle(kept)
             self._news.set()
 
     def late(self, item: object) -> None:
@@ -422,6 +453,15 @@ class Run:
             self.account.note(end)
 
     def _begin(self, item: object) -> None:
+        if isinstance(item, Kept):
+            if self._is_over or self.gate.is_closed:
+                self.sending.release()
+                self._settle(item)
+                return
+            order = item.again()
+            del self.kept[order.key]
+            self._start(order, why="" if order.begun else "it is still listed")
+            return
         with self._counting:
             self.account.taken += 1
         try:
@@ -440,9 +480,12 @@ class Run:
         self._known[order.key] = None
         if len(self._known) > self.duplicates_within:
             self._known.popitem(last=False)
-        escort = Escort(self, order, Tally(order.attempts))
-        self.escorts[order.key] = escort
         self.account.under_way += 1
+        self._start(order)
+
+    def _start(self, order: Asked, why: str = "") -> None:
+        escort = Escort(self, order, Tally(order.attempts), why)
+        self.escorts[order.key] = escort
         task = asyncio.create_task(self.work(order, escort))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, escort))
@@ -452,8 +495,19 @@ class Run:
         escort.leave()
         if self.escorts.get(escort.asked.key) is escort:
             del self.escorts[escort.asked.key]
+        kept = Kept(escort, self._end_of(escort, task), self.client.timing.monotonic())
+        is_fed = self._is_over or self._feeding is None or self._feeding.done()
+        if self.keeps is None or is_fed or not self.keeps(kept.end):
+            self._settle(kept)
+        else:
+            self.kept[escort.asked.key] = kept
+            self._room.release()
+
+    def _settle(self, kept: Kept) -> None:
+        """Tell what an order came to in the end."""
+        escort, end = kept.escort, kept.end
+        self.kept.pop(escort.asked.key, None)
         self.account.under_way -= 1
-        end = self._end_of(escort, task)
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
         escort.end(end)
