@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -128,9 +129,10 @@ _REACHING = (
         help="A file of BITOPRO_…= lines that only you can read.",
     ),
 )
+dry = _option("--dry-run", is_flag=True, help="Send nothing that changes anything.")
 _CHANGING = (
     _option("--yes", "-y", is_flag=True, help="Do not ask."),
-    _option("--dry-run", is_flag=True, help="Send nothing that changes anything."),
+    dry,
     _option(
         "--journal",
         type=click.Path(path_type=Path),
@@ -153,6 +155,18 @@ def changing(command: F) -> F:
     for option in reversed(_CHANGING):
         command = option(command)
     return reaching(command)
+
+
+class _Notes(logging.Handler):
+    """Prints what the library warns of, above the bar, in a line."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it without a traceback."""
+        self._out.note(f"bitopro: {record.getMessage()}", "yellow")
 
 
 def examples(*lines: str) -> str:
@@ -193,10 +207,13 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    from . import commands  # noqa: F401 - adds its commands to the group
+    from . import changing, commands  # noqa: F401 - they add their commands to the group
 
     ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
     options = Options(out=Output(is_json="--json" in ours))
+    logging.getLogger("bitopro_orders").addHandler(_Notes(options.out))
+    # What others log is for nobody here, and asyncio logs tracebacks.
+    logging.getLogger().addHandler(logging.NullHandler())
     error: BaseException | None = None
     code: Any = codes.OK
     try:

@@ -1,6 +1,11 @@
-"""The commands that only look."""
+"""The commands that only look, and those that are no questions to the exchange."""
+
+import importlib.util
+import os
+import sys
 
 import click
+from click.shell_completion import BashComplete, ZshComplete
 
 from bitopro_client.api.orders import get_order, list_open_orders
 from bitopro_client.models import Order
@@ -46,3 +51,49 @@ def status(options: Options, pair: str, order_id: str) -> None:
     """Read one order."""
     seconds = options.timeout or QUESTION_SECONDS
     options.out.orders([options.run(read(options.client, pair, order_id, seconds))])
+
+
+@app.command(epilog=examples("bitopro watch", "bitopro watch --json | jq .status"))
+@reaching
+@click.pass_obj
+def watch(options: Options) -> None:
+    """Print each change of a done order as the exchange tells it, until Ctrl-C."""
+    options.run(_watch(options))
+
+
+async def _watch(options: Options) -> None:
+    try:
+        from bitopro_orders.stream import order_history
+    except ImportError as missing:
+        raise click.ClickException(
+            "watch needs the stream: run  pip install 'bitopro-orders[stream]'"
+        ) from missing
+    out = options.out
+    async with order_history(client=options.client) as history:
+        async for order in history:
+            out.change(order)
+            if not out.is_read:
+                return
+
+
+@app.command(epilog=examples("bitopro sandbox", "bitopro sandbox --port 8787"))
+@click.option("--port", type=int, default=8787, show_default=True, help="The TCP port.")
+def sandbox(port: int) -> None:
+    """Serve a local exchange to try things on, until Ctrl-C."""
+    if not all(map(importlib.util.find_spec, ("starlette", "uvicorn", "websockets"))):
+        raise click.ClickException("sandbox needs more: run  pip install 'bitopro-orders[sandbox]'")
+    arguments = [sys.executable, "-m", "bitopro_sandbox", "--port", f"{port}"]
+    os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
+
+
+@app.command(
+    epilog=examples(
+        'eval "$(bitopro completion bash)"    in ~/.bashrc',
+        'eval "$(bitopro completion zsh)"     in ~/.zshrc',
+    )
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh"]))
+def completion(shell: str) -> None:
+    """Print what makes the shell complete commands and options."""
+    kinds = {"bash": BashComplete, "zsh": ZshComplete}
+    click.echo(kinds[shell](app, {}, "bitopro", "_BITOPRO_COMPLETE").source())

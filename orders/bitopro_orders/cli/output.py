@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import click
@@ -19,6 +19,7 @@ from bitopro_auth import CredentialsError
 from bitopro_client.models import Order
 from bitopro_orders import forms
 from bitopro_orders.errors import BitoProError, OutcomeUnknownError
+from bitopro_orders.states import time_of
 
 from . import codes
 
@@ -39,6 +40,12 @@ LEAST_WORDS = 12
 NOTHING = "-"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to whoever prints: rich's own way ends the process, whatever is under way."""
+        raise
+
+
 @define
 class Output:
     """Prints.
@@ -46,13 +53,20 @@ class Output:
     Attributes:
         is_json: Whether stdout gets JSON objects.
         summary: What the last JSON object says.
+        console: Prints for people on stdout.
+        notes: Prints for people on stderr.
     """
 
     is_json: bool = False
-    summary: dict[str, object] = field(factory=dict)
-    console: Console = field(factory=lambda: Console(highlight=False), init=False)
-    notes: Console = field(factory=lambda: Console(stderr=True, highlight=False), init=False)
+    summary: dict[str, Any] = field(factory=dict)
+    console: Console = field(factory=lambda: _Console(highlight=False), init=False)
+    notes: Console = field(factory=lambda: _Console(stderr=True, highlight=False), init=False)
     _has_failed: set[int] = field(factory=set, init=False)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether tables are printed: to people, on a terminal."""
+        return self.console.is_terminal and not self.is_json
 
     def form(self, kind: str, fields: Mapping[str, object]) -> None:
         """Print a JSON object, if that is wanted."""
@@ -65,31 +79,31 @@ class Output:
 
     def text(self, line: str) -> None:
         """Print a line on stdout as it is."""
-        with self._kept(sys.stdout):
+        with self.kept(sys.stdout):
             print(line, flush=True)
 
     def note(self, line: str, style: str = "") -> None:
         """Print a line for people on stderr."""
-        with self._kept(sys.stderr):
+        with self.kept(sys.stderr):
             self.notes.print(Text(line, style), soft_wrap=True)
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line for people: on the terminal, or on stderr in a pipe."""
-        if self.is_json or not self.console.is_terminal:
+        if not self.is_table:
             self.note(line, style)
         else:
-            with self._kept(sys.stdout):
+            with self.kept(sys.stdout):
                 self.console.print(Text(line, style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people, or tab-separated lines in a pipe; nothing beside JSON."""
         if self.is_json or not rows:
             return
-        if not self.console.is_terminal:
+        if not self.is_table:
             for row in rows:
                 self.text("\t".join(row))
             return
-        with self._kept(sys.stdout):
+        with self.kept(sys.stdout):
             if _fits(columns, rows, self.console.width):
                 self.console.print(_table(columns, rows))
             else:
@@ -100,6 +114,16 @@ class Output:
         for order in orders:
             self.form("order", forms.order_form(order) or {})
         self.table(ORDER_COLUMNS, [order_row(order) for order in orders])
+
+    def change(self, order: Order) -> None:
+        """Print an order as it became, in a line."""
+        when = time_of(order)
+        at = NOTHING if when is None else when.isoformat(timespec="milliseconds")
+        self.form("order", forms.order_form(order) or {})
+        if self.is_table:
+            self.say("  ".join([at, *order_row(order)]))
+        elif not self.is_json:
+            self.text("\t".join([at, *order_row(order)]))
 
     def fail(self, error: BaseException) -> int:
         """Print an error in a line, and return its exit code."""
@@ -114,11 +138,11 @@ class Output:
         """Print the last JSON object."""
         self.form("summary", {"exit_code": code, **self.summary})
         for stream in (sys.stdout, sys.stderr):
-            with self._kept(stream):
+            with self.kept(stream):
                 stream.flush()
 
     @contextlib.contextmanager
-    def _kept(self, stream: IO[str]) -> Any:  # noqa: ANN401 - a context manager's
+    def kept(self, stream: IO[str]) -> Iterator[None]:
         """Go on when nobody reads any more: what is under way is worth more than its print."""
         try:
             yield
