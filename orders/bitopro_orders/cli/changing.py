@@ -9,7 +9,12 @@ import click
 from bitopro_client.models import Order
 from bitopro_orders.cancels import cancel_many_async, resolve_many_async
 from bitopro_orders.connection import OrdersClient
-from bitopro_orders.errors import BitoProError, InvalidArgumentError, OutcomeUnknownError
+from bitopro_orders.errors import (
+    BitoProError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutcomeUnknownError,
+)
 from bitopro_orders.everything import cancel_everything_async
 from bitopro_orders.journal import Journal, unresolved
 from bitopro_orders.many import AsyncManyOutcomes
@@ -91,6 +96,8 @@ async def _looked_up(client: OrdersClient, orders: Orders) -> list[list[str]]:
         match found.get(key):
             case Order() as order:
                 rows.append(order_row(order))
+            case NotFoundError():
+                rows.append([*key, *["-"] * 4, "not found"])
             case BitoProError() as failure:
                 rows.append([*key, *["-"] * 4, f"not read: {failure}"])
             case BaseException() as failure:

@@ -36,6 +36,7 @@ from .output import NOTHING, Output, envelope
 
 #: How often the bar is drawn, in seconds.
 TICK_SECONDS = 0.2
+OFF_THE_BOOK = (State.CANCELLED, State.PARTLY_FILLED, State.FILLED)
 #: From this width on there is room for a bar.
 BAR_WIDTH = 70
 COLUMNS = ("pair", "id", "outcome", "executed", "remaining", "average", "why")
@@ -160,7 +161,7 @@ class Bar:
     def _show(self) -> None:
         account = self.account
         ends = sum(account.done.values()) + sum(account.counts.values())
-        off = sum(account.done.values()) - account.done[State.OPEN]
+        off = sum(account.done[state] for state in OFF_THE_BOOK)
         if account.listed is not None:
             off = max(off, account.taken - account.duplicates - account.listed)
         total = account.taken if self.total is None else self.total - account.duplicates

@@ -103,6 +103,9 @@ class Output:
             for row in rows:
                 self.text("\t".join(row))
             return
+        said = [place for place, _ in enumerate(columns) if any(row[place] for row in rows)]
+        columns = [columns[place] for place in said]
+        rows = [[row[place] for place in said] for row in rows]
         with self.kept(sys.stdout):
             if _fits(columns, rows, self.console.width):
                 self.console.print(_table(columns, rows))
