@@ -174,17 +174,28 @@ class Terminal:
 
 
 @contextmanager
-def terminal(cli: Cli, *arguments: str, width: int = 80, **environment: str) -> Iterator[Terminal]:
+def terminal(
+    cli: Cli, *arguments: str, width: int = 80, environment: dict[str, str] | None = None
+) -> Iterator[Terminal]:
     """Run a command in a terminal; skip the test where there is no tmux."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
     shown = Terminal(cli, f"bitopro-{uuid.uuid4().hex[:12]}")
     # A file, as arguments of tmux could be seen by others, and the test looks for secrets.
     script = cli.folder / f"{shown.socket}.env"
-    variables = {**cli.environment, **environment}
+    variables = {**cli.environment, **(environment or {})}
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     words = shlex.join([*COMMAND, *arguments])
-    lines = [*exports, "clear", words, 'echo "exit=$?"', "exec sleep 600"]
+    # The shell outlives Ctrl-C, to tell the exit code.
+    lines = [
+        "unset COLUMNS LINES",
+        *exports,
+        "trap : INT",
+        "clear",
+        words,
+        'echo "exit=$?"',
+        "exec sleep 600",
+    ]
     script.write_text("\n".join(lines))
     shell = f"sh {shlex.quote(f'{script}')}"
     command = ["tmux", "-L", shown.socket, "-f", "/dev/null", "new-session", "-d"]
