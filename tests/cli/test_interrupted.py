@@ -16,7 +16,7 @@ from tests.many.support import cancels_of, place, until
 
 #: Few go one by one, many in batches.
 NUMBERS = (5, 20)
-SEEDS = range(8)
+SEEDS = range(6)
 
 
 def begin(cli: Cli, number: int) -> tuple[list[str], Any]:
@@ -42,7 +42,7 @@ def check_told(cli: Cli, orders: list[str], ran: Ran) -> None:
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_once_it_settles_what_was_sent(
     cli: Cli, seed: int, number: int, how: signal.Signals
 ) -> None:
@@ -55,6 +55,33 @@ def test_stopped_once_it_settles_what_was_sent(
     assert ran.objects[-1]["stopped"] is True
     assert "unknown" not in ran.ends.values()
     assert "CANCELLED" in ran.ends.values()
+
+
+def test_what_ignores_a_signal_goes_on(cli: Cli) -> None:
+    """As with nohup, and in the background of a script."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        orders, process = begin(cli, 5)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    cli.at_request(1, lambda: os.kill(process.pid, signal.SIGHUP))
+    ran = cli.end(process)
+    assert (ran.code, ran.ends) == (0, dict.fromkeys(orders, "CANCELLED"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_stopped_while_it_cancels_everything(cli: Cli, seed: int) -> None:
+    orders = [order_id for _, order_id in place(cli.sandbox, 5)]
+    process = cli.start("cancel-all", "--yes", "--json")
+    moment = random.Random(seed).randint(1, 10)
+    cli.at_request(moment, lambda: process.send_signal(signal.SIGINT))
+    ran = cli.end(process)
+    assert ran.code == 130
+    for order_id, end in ran.ends.items():
+        is_cancelled = cli.sandbox.book.get(order_id).status is OrderStatus.CANCELLED
+        assert (end, is_cancelled) in {("CANCELLED", True), ("not_sent", False)}
+    untouched = {order.id for order in cli.sandbox.book.open_orders()}
+    assert set(orders) - ran.ends.keys() <= untouched
 
 
 def test_stopped_twice_it_ends_at_once_and_says_what_resolves_it(cli: Cli) -> None:

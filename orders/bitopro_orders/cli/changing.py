@@ -246,8 +246,8 @@ def resolve(options: Options, paths: tuple[Path, ...]) -> int:
         left, code = _left_in_folder(options)
     options.out.summary |= {"journals": []}
     for path, errors in left:
-        options.out.say(f"{path}: the end of {len(errors)} is not known")
-        if options.dry_run:
+        options.out.say(f"{path}: {len(errors)} unknown")
+        if options.dry_run or not errors:
             for error in errors:
                 show(options.out, error)
             continue

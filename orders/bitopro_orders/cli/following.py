@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Self
 
 from attrs import define, field
@@ -77,12 +76,9 @@ class Stops:
         return self
 
     def __exit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
+        # What is left is to tell the account: one more would only hide it.
         for name in self._taken:
-            loop.remove_signal_handler(name)
-            if name is signal.SIGINT and self.count:
-                # What is left is to print: more of them would only hide it.
-                signal.signal(name, _ignored)
+            asyncio.get_running_loop().add_signal_handler(name, _nothing)
 
     def _stop(self) -> None:
         self.count += 1
@@ -93,7 +89,7 @@ class Stops:
             self._closing = asyncio.ensure_future(self.many.aclose())
 
 
-def _ignored(_number: int, _frame: FrameType | None) -> None:
+def _nothing() -> None:
     pass
 
 
@@ -215,6 +211,7 @@ async def follow(
         else:
             show(out, end)
 
+    out.has_sent = True
     failure: Exception | None = None
     total = None if given is None else len(given)
     async with many:
@@ -281,8 +278,14 @@ def conclude(
     if proves_book:
         out.summary["book"] = account.book.name
         out.say(BOOKS[account.book], "" if account.book is Book.CLEAN else "bold yellow")
-    if account.counts["unknown"]:
-        out.say(f"What is unknown is settled by:  {_command(account, journals)}", "bold red")
+    # The exchange's own cancel of all orders names none.
+    named = [error for error in account.unknown if "orderId" in error.arguments]
+    if named:
+        out.say(f"What is unknown is settled by:  {_command(named, journals)}", "bold red")
+    if len(named) < len(account.unknown):
+        out.say(
+            "Whether the rest was cancelled is unknown: look with  bitopro open", "bold red"
+        )
     for journal in journals:
         if journal.problem is not None:
             out.say(f"The journal lacks lines: {journal.problem}", "bold red")
@@ -299,7 +302,7 @@ def _account_text(followed: Followed) -> str:
     return text
 
 
-def _command(account: Account, journals: Sequence[Journal]) -> str:
+def _command(errors: Sequence[OutcomeUnknownError], journals: Sequence[Journal]) -> str:
     if journals:
         return f"bitopro resolve {' '.join(shlex.quote(f'{each.path}') for each in journals)}"
-    return f"bitopro status {' '.join(named_in(account.unknown[0]))}, and so on"
+    return f"bitopro status {' '.join(named_in(errors[0]))}, and so on"

@@ -53,12 +53,14 @@ class Output:
     Attributes:
         is_json: Whether stdout gets JSON objects.
         summary: What the last JSON object says.
+        has_sent: Whether a cancel may have left.
         console: Prints for people on stdout.
         notes: Prints for people on stderr.
     """
 
     is_json: bool = False
     summary: dict[str, Any] = field(factory=dict)
+    has_sent: bool = False
     console: Console = field(factory=lambda: _Console(highlight=False), init=False)
     notes: Console = field(factory=lambda: _Console(stderr=True, highlight=False), init=False)
     _has_failed: set[int] = field(factory=set, init=False)
@@ -131,7 +133,7 @@ class Output:
     def fail(self, error: BaseException) -> int:
         """Print an error in a line, and return its exit code."""
         word, code = codes.word_and_code(error)
-        text = _sentence(error)
+        text = "stopped" if code == codes.STOPPED and self.has_sent else _sentence(error)
         self.object(envelope(word, error, text))
         if not self.is_json:
             self.note(f"bitopro: {text}", "bold red")
