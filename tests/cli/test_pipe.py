@@ -302,6 +302,22 @@ def test_watch_prints_changes_until_ctrl_c(cli: Cli) -> None:
     assert ran.objects[-1]["kind"] == "summary"
 
 
+def test_watch_ends_when_nobody_reads(cli: Cli) -> None:
+    first, second = ids(cli, 2)
+    process = cli.start("watch")
+    until(lambda: any("histories" in entry.path for entry in cli.sandbox.journal), 20)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    cli.sandbox.book.fill(first)
+    while first not in process.stdout.readline():
+        pass
+    process.stdout.close()
+    cli.sandbox.book.fill(second)
+    assert process.wait(20) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 def test_the_sandbox_is_run_in_place(cli: Cli) -> None:
     process = cli.start("sandbox", "--port", "0")
     assert process.stdout is not None

@@ -85,7 +85,7 @@ def test_what_is_not_confirmed_is_not_sent(cli: Cli, orders: list[str], answer: 
 def test_cancel_all_wants_the_word(cli: Cli, arguments: list[str], typed: str, code: int) -> None:
     orders = [order_id for _, order_id in place(cli.sandbox, 2)]
     with terminal(cli, "cancel-all", *arguments) as shown:
-        shown.see("to cancel them")
+        shown.see(r"Type  \w+  to cancel 2 and all")
         shown.type(typed, "Enter")
         assert shown.code() == code
     assert len(cli.sandbox.book.open_orders()) == (2 if code == 6 else 0)

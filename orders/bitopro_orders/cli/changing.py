@@ -162,11 +162,9 @@ def cancel_all(
 
 def _confirm_all(orders: Sequence[Order], pair: str | None, client_id: str | None) -> None:
     word = pair or "all"
-    which = f"{len(orders)} listed, and all that appear meanwhile"
-    scope = "" if client_id is None else f" with a clientId of {client_id}"
-    typed = click.prompt(
-        f"{which}{scope}. Type  {word}  to cancel them", default="", show_default=False, err=True
-    )
+    scope = "" if client_id is None else f" of clientId {client_id}"
+    text = f"Type  {word}  to cancel {len(orders)} and all{scope} that appear meanwhile"
+    typed = click.prompt(text, default="", show_default=False, err=True)
     if typed.strip().lower() != word.lower():
         raise codes.DeclinedError("not confirmed; nothing was sent")
 
@@ -221,8 +219,13 @@ def _changed(
             journal.close()
     kept = [] if journal is None else [journal]
     code = conclude(options.out, followed, kept, proves_book=proves_book)
-    is_left = leaves_none_listed and followed.account.listed != 0 and not followed.is_stopped
-    return codes.worst([code, codes.UNKNOWN]) if is_left else code
+    if proves_book or not leaves_none_listed or followed.is_stopped:
+        return code
+    if followed.account.listed == 0:
+        options.out.say("None of them is listed any more; the book may hold others.")
+        return code
+    options.out.say("Some may still be listed: look with  bitopro open", "bold yellow")
+    return codes.worst([code, codes.UNKNOWN])
 
 
 @app.command(

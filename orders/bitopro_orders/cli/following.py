@@ -5,6 +5,7 @@ import contextlib
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
@@ -38,6 +39,8 @@ TICK_SECONDS = 0.2
 OFF_THE_BOOK = (State.CANCELLED, State.PARTLY_FILLED, State.FILLED)
 #: From this width on there is room for a bar.
 BAR_WIDTH = 70
+#: Of the reasons for what did not come to an outcome, so many are told in words on a terminal.
+MOST_REASONS = 5
 COLUMNS = ("pair", "id", "outcome", "executed", "remaining", "average", "why")
 BOOKS = {
     Book.CLEAN: "The book is clean: it was listed as empty twice, 5 s apart.",
@@ -228,7 +231,11 @@ async def follow(
     left = [] if given is None else given[many.account.taken :]
     for pair, order_id in left:
         tell(about_cancel(NotSentError("it ended before the turn of this order"), pair, order_id))
-    out.table(COLUMNS, rows)
+    out.table(COLUMNS[:-1], [row[:-1] for row in rows])
+    # A sentence in each row would hide the others.
+    reasons = Counter((what, why) for _, _, what, *_, why in rows if why)
+    for (what, why), number in reasons.most_common(MOST_REASONS):
+        out.say(f"{number} {what}: {why}")
     return Followed(many.account, stops.count > 0, len(left), failure)
 
 
@@ -283,9 +290,7 @@ def conclude(
     if named:
         out.say(f"What is unknown is settled by:  {_command(named, journals)}", "bold red")
     if len(named) < len(account.unknown):
-        out.say(
-            "Whether the rest was cancelled is unknown: look with  bitopro open", "bold red"
-        )
+        out.say("Whether the rest was cancelled is unknown: look with  bitopro open", "bold red")
     for journal in journals:
         if journal.problem is not None:
             out.say(f"The journal lacks lines: {journal.problem}", "bold red")
@@ -296,7 +301,7 @@ def conclude(
 
 
 def _account_text(followed: Followed) -> str:
-    text = f"{followed.account}"
+    text = f"{followed.account}" if followed.account.taken else "there was nothing to do"
     if followed.not_begun:
         text += f"; {followed.not_begun} not begun"
     return text
