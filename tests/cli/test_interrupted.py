@@ -19,10 +19,10 @@ NUMBERS = (5, 20)
 SEEDS = range(6)
 
 
-def begin(cli: Cli, number: int) -> tuple[list[str], Any]:
+def begin(cli: Cli, number: int, timeout: int = 20) -> tuple[list[str], Any]:
     """Begin to cancel new orders; return their ids and the process."""
     orders = [order_id for _, order_id in place(cli.sandbox, number)]
-    return orders, cli.start("cancel", PAIR, *orders, "--yes", "--json", "--timeout", "20")
+    return orders, cli.start("cancel", PAIR, *orders, "--yes", "--json", "--timeout", f"{timeout}")
 
 
 def check_told(cli: Cli, orders: list[str], ran: Ran) -> None:
@@ -55,6 +55,16 @@ def test_stopped_once_it_settles_what_was_sent(
     assert ran.objects[-1]["stopped"] is True
     assert "unknown" not in ran.ends.values()
     assert "CANCELLED" in ran.ends.values()
+    if number < 10 and moment < 3:
+        assert "not_sent" in ran.ends.values()
+
+
+def test_orders_that_were_not_begun_are_told_too(cli: Cli) -> None:
+    orders, process = begin(cli, 60)
+    cli.at_request(1, lambda: process.send_signal(signal.SIGINT))
+    ran = cli.end(process)
+    check_told(cli, orders, ran)
+    assert ran.objects[-1]["account"]["not_begun"] > 0
 
 
 def test_what_ignores_a_signal_goes_on(cli: Cli) -> None:
@@ -90,10 +100,11 @@ def test_stopped_twice_it_ends_at_once_and_says_what_resolves_it(cli: Cli) -> No
 
     def hold() -> None:
         arrived.set()
-        answered.wait(60)
+        answered.wait(300)
 
     cli.at_request(1, hold)
-    orders, process = begin(cli, 3)
+    # Whoever would wait for an answer would wait too long.
+    orders, process = begin(cli, 3, timeout=1000)
     try:
         assert arrived.wait(20)
         process.send_signal(signal.SIGINT)

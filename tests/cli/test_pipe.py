@@ -306,8 +306,10 @@ def test_watch_ends_when_nobody_reads(cli: Cli) -> None:
     first, second = ids(cli, 2)
     process = cli.start("watch")
     until(lambda: any("histories" in entry.path for entry in cli.sandbox.journal), 20)
+    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
+    process.stdin.close()
     cli.sandbox.book.fill(first)
     while first not in process.stdout.readline():
         pass

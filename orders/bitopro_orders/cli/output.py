@@ -37,6 +37,8 @@ ORDER_COLUMNS = ("pair", "id", "side", "price", "amount", "filled", "status")
 #: Of a table, what may go over several lines: words. Ids, pairs and amounts stay in one piece.
 WORDS = {"status", "outcome", "why"}
 LEAST_WORDS = 12
+#: Longer ones would keep people waiting: rich takes a millisecond for a row.
+MOST_IN_TABLE = 1000
 NOTHING = "-"
 
 
@@ -109,7 +111,10 @@ class Output:
         columns = [columns[place] for place in said]
         rows = [[row[place] for place in said] for row in rows]
         with self.kept(sys.stdout):
-            if _fits(columns, rows, self.console.width):
+            if len(rows) > MOST_IN_TABLE:
+                for line in _lines(columns, rows):
+                    print(line)
+            elif _fits(columns, rows, self.console.width):
                 self.console.print(_table(columns, rows))
             else:
                 self.console.print(_records(columns, rows), soft_wrap=True)
@@ -211,7 +216,7 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 def _fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
     widths = zip(columns, _widths(columns, rows), strict=True)
     needed = sum(min(w, LEAST_WORDS) if name in WORDS else w for name, w in widths)
-    return needed + 2 * (len(columns) - 1) <= width
+    return needed + 3 * (len(columns) - 1) <= width
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -224,6 +229,13 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*map(Text, row))
     return table
+
+
+def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = _widths(columns, rows)
+    for row in (columns, *rows):
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        yield "   ".join(cells).rstrip()
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
