@@ -207,7 +207,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    from . import changing, commands  # noqa: F401 - they add their commands to the group
+    from . import changing, commands, guarding  # noqa: F401 - they add their commands to the group
 
     ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
     options = Options(out=Output(is_json="--json" in ours))

@@ -58,6 +58,18 @@ class DeclinedError(click.ClickException):
     """It was declined at the prompt."""
 
 
+class NotStartedError(click.ClickException):
+    """The command of a guard could not be started.
+
+    Attributes:
+        code: As a shell says it: 127 if there is no such command, else 126.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
+
+
 def worst(codes: Iterable[int]) -> int:
     """Return the one that wins."""
     return min(codes, key=_WORST.index, default=OK)
@@ -94,6 +106,8 @@ def word_and_code(error: BaseException) -> tuple[str, int]:
             return "not_confirmed", NOT_SENT
         case NotConfirmedError():
             return "not_confirmed", USAGE
+        case NotStartedError():
+            return "not_started", error.code
         case CredentialsError():
             return "credentials", USAGE
         case click.UsageError() | click.FileError():

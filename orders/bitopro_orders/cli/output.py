@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from select import select
 from typing import IO, Any
 
 import click
@@ -58,6 +59,7 @@ class Output:
         has_sent: Whether a cancel may have left.
         console: Prints for people on stdout.
         notes: Prints for people on stderr.
+        patience: How long a reader who takes nothing is waited for, in seconds; None without end.
     """
 
     is_json: bool = False
@@ -65,6 +67,7 @@ class Output:
     has_sent: bool = False
     console: Console = field(factory=lambda: _Console(highlight=False), init=False)
     notes: Console = field(factory=lambda: _Console(stderr=True, highlight=False), init=False)
+    patience: float | None = field(default=None, init=False)
     _has_failed: set[int] = field(factory=set, init=False)
 
     @property
@@ -155,6 +158,8 @@ class Output:
     def kept(self, stream: IO[str]) -> Iterator[None]:
         """Go on when nobody reads any more: what is under way is worth more than its print."""
         try:
+            if self.patience is not None and not select([], [stream], [], self.patience)[1]:
+                self.lose(stream)
             yield
         except OSError:
             self.lose(stream)
