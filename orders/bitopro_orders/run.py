@@ -16,7 +16,7 @@ from collections.abc import (
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.errors import InvalidArgument
@@ -50,6 +50,7 @@ class Asked:
         attempts: How many requests to cancel it have left before.
         call: What the journal calls this cancel.
         error: The error to resolve, if it is not to be cancelled.
+        tries: How often it came to an end that was kept back.
     """
 
     pair: str
@@ -58,6 +59,7 @@ class Asked:
     attempts: int = 0
     call: str = field(factory=lambda: secrets.token_hex(8))
     error: OutcomeUnknownError | None = None
+    tries: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -130,6 +132,11 @@ class Escort:
     _attempt: int = 0
 
     @property
+    def is_sent(self) -> bool:
+        """Whether a cancel of it has left, and it waits to be read."""
+        return not self._sends
+
+    @property
     def is_held(self) -> bool:
         """Whether no request to cancel may leave any more."""
         return self.run.gate.is_closed
@@ -200,7 +207,7 @@ class Escort:
     def turn(self) -> Generator[Step, Any, None]:
         """Wait until it may be read."""
         if not self._reads:
-            yield Do(self.run.reading.acquire)
+            yield Do(partial(self.run.reading.acquire, self.asked.key))
             self._reads = True
 
     def leave(self) -> None:
@@ -223,6 +230,70 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
         written.cancel()
 
 
+@define(eq=False)
+class Kept:
+    """An order whose end is kept back, as it may come to a better one.
+
+    Attributes:
+        escort: Who went with it.
+        end: What it came to.
+        since: Since when, on the monotonic clock, in seconds.
+    """
+
+    escort: Escort
+    end: End
+    since: float
+
+    def again(self) -> Asked:
+        """Return the order, to be brought to its end again."""
+        begun = None
+        if isinstance(self.end, OutcomeUnknownError):
+            begun = Begun(self.end.accepted, self.end.sent_ms)
+        order, sent = self.escort.asked, self.escort.tally.sent
+        return evolve(order, begun=begun, attempts=sent, tries=order.tries + 1)
+
+
+@define(eq=False)
+class Turns:
+    """So many orders may be read at once.
+
+    Args:
+        free: How many more.
+
+    Attributes:
+        first: Those that go before all others.
+    """
+
+    _free: int
+    first: set[tuple[str, str]] = field(factory=set, init=False)
+    _waiting: "dict[asyncio.Future[None], tuple[str, str]]" = field(factory=dict, init=False)
+
+    async def acquire(self, key: tuple[str, str]) -> None:
+        """Wait until an order may be read."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = key
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not self._waiting.pop(turn, None):  # its turn had come
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Let the next one be read."""
+        waiting = [turn for turn in self._waiting if not turn.done()]
+        if not waiting:
+            self._free += 1
+            return
+        among = (turn for turn in waiting if self._waiting[turn] in self.first)
+        turn = next(among, waiting[0])
+        del self._waiting[turn]
+        turn.set_result(None)
+
+
 Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome]]
 
 
@@ -242,7 +313,12 @@ class Run:
         journal: Where it is written down.
         is_drained: Whether the items end by themselves when it is stopped: those that they have are
             taken then. Of others, none is taken any more.
+        beside: What goes on beside it until it ends.
+        keeps: Says whether an end is kept back, for the items to give the order again.
+        kept: The orders whose ends are kept back, which are under way; told when the items end.
         gate: Closed when it is stopped.
+        reading: Whose turn it is to be read.
+        escorts: Those of the orders that are begun and not at their end.
         cut: The orders whose outcome is unknown because the iteration was ended.
     """
 
@@ -256,9 +332,13 @@ class Run:
     on_progress: Callable[[Account], object] | None
     journal: Journal | None
     is_drained: bool = field(default=False, init=False)
+    beside: "Callable[[Run], Coroutine[Any, Any, None]] | None" = field(default=None, init=False)
+    keeps: Callable[[End], bool] | None = field(default=None, init=False)
+    kept: dict[tuple[str, str], Kept] = field(factory=dict, init=False)
     gate: Gate = field(factory=Gate, init=False)
+    escorts: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
     sending: asyncio.Semaphore = field(init=False)
-    reading: asyncio.Semaphore = field(init=False)
+    reading: Turns = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
     _room: asyncio.Semaphore = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -266,6 +346,7 @@ class Run:
     _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
     _tasks: "set[asyncio.Task[CancelOutcome]]" = field(factory=set, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
+    _beside: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -275,7 +356,7 @@ class Run:
     def __attrs_post_init__(self) -> None:
         """Make the places."""
         self.sending = asyncio.Semaphore(self.at_once)
-        self.reading = asyncio.Semaphore(self.at_once)
+        self.reading = Turns(self.at_once)
         self._room = asyncio.Semaphore(MOST_BEGUN)
 
     async def next_end(self) -> End | None:
@@ -289,6 +370,8 @@ class Run:
             if self._is_to_stop:
                 self._stop()
             self._feeding = asyncio.create_task(self._feed())
+            if self.beside is not None:
+                self._beside = asyncio.create_task(self.beside(self))
         while not self._ends:
             is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
             is_over = is_fed and not self._tasks
@@ -319,7 +402,7 @@ class Run:
             CancelledError: If it was cancelled meanwhile; the account is complete then, too.
         """
         self._is_over = True
-        tasks = {*self._tasks, *filter(None, [self._feeding])}
+        tasks = {*self._tasks, *filter(None, [self._feeding, self._beside])}
         for task in tasks:
             task.cancel()
         is_cancelled = False
@@ -355,6 +438,8 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - it is for whoever iterates
             self._error = error
         finally:
+            for kept in list(self.kept.values()):
+                self._settle(kept)
             self._news.set()
 
     def late(self, item: object) -> None:
@@ -368,6 +453,15 @@ class Run:
             self.account.note(end)
 
     def _begin(self, item: object) -> None:
+        if isinstance(item, Kept):
+            if self._is_over or self.gate.is_closed:
+                self.sending.release()
+                self._settle(item)
+                return
+            order = item.again()
+            del self.kept[order.key]
+            self._start(order, why="" if order.begun else "it is still listed")
+            return
         with self._counting:
             self.account.taken += 1
         try:
@@ -386,8 +480,12 @@ class Run:
         self._known[order.key] = None
         if len(self._known) > self.duplicates_within:
             self._known.popitem(last=False)
-        escort = Escort(self, order, Tally(order.attempts))
         self.account.under_way += 1
+        self._start(order)
+
+    def _start(self, order: Asked, why: str = "") -> None:
+        escort = Escort(self, order, Tally(order.attempts), why)
+        self.escorts[order.key] = escort
         task = asyncio.create_task(self.work(order, escort))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, escort))
@@ -395,8 +493,21 @@ class Run:
     def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> None:
         self._tasks.discard(task)
         escort.leave()
+        if self.escorts.get(escort.asked.key) is escort:
+            del self.escorts[escort.asked.key]
+        kept = Kept(escort, self._end_of(escort, task), self.client.timing.monotonic())
+        is_fed = self._is_over or self._feeding is None or self._feeding.done()
+        if self.keeps is None or is_fed or not self.keeps(kept.end):
+            self._settle(kept)
+        else:
+            self.kept[escort.asked.key] = kept
+            self._room.release()
+
+    def _settle(self, kept: Kept) -> None:
+        """Tell what an order came to in the end."""
+        escort, end = kept.escort, kept.end
+        self.kept.pop(escort.asked.key, None)
         self.account.under_way -= 1
-        end = self._end_of(escort, task)
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
         escort.end(end)

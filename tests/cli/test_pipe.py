@@ -1,5 +1,6 @@
 """`bitopro` in a pipe: what it prints, what it sends, and its exit codes."""
 
+import fcntl
 import json
 import os
 import re
@@ -285,6 +286,19 @@ def test_a_pipe_that_breaks_loses_nothing(cli: Cli) -> None:
     assert "BrokenPipe" not in told
     assert cli.sandbox.book.open_orders() == []
     assert unresolved(cli.journals[0]) == []
+
+
+def test_who_does_not_read_holds_up_nothing(cli: Cli) -> None:
+    orders = ids(cli, 20)
+    process = cli.start("cancel", PAIR, *orders, "--yes", "--json")
+    assert process.stdout is not None
+    # No more than a few lines.
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    until(lambda: cli.journals, 20)
+    until(lambda: cli.sandbox.book.open_orders() == [], 20)
+    until(lambda: unresolved(cli.journals[0]) == [], 20)
+    ran = cli.end(process)
+    assert (ran.code, ran.ends) == (0, dict.fromkeys(orders, "CANCELLED"))
 
 
 def test_watch_prints_changes_until_ctrl_c(cli: Cli) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import queue
 import shlex
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Self
@@ -165,6 +167,8 @@ class Bar:
             off = max(off, account.taken - account.duplicates - account.listed)
         total = account.taken if self.total is None else self.total - account.duplicates
         with self.out.kept(sys.stderr):
+            if not self.out.is_taken:
+                return
             self._progress.update(self._task, completed=ends, total=total, off=off, refresh=True)
 
 
@@ -193,6 +197,38 @@ class Followed:
         return codes.worst([code, *also])
 
 
+class _Teller:
+    """Prints ends from a thread of its own: who reads slowly holds up no cancel.
+
+    Args:
+        out: What prints.
+        rows: For a table, which needs all of them to know how wide it is, they are kept here.
+    """
+
+    def __init__(self, out: Output, rows: list[list[str]]) -> None:
+        self._out, self._rows = out, rows
+        self._ends: queue.SimpleQueue[End | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._print, name="printing", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.put(None)
+        self._thread.join()
+
+    def __call__(self, end: End) -> None:
+        if self._out.is_table:
+            self._rows.append(_row(end))
+        else:
+            self._ends.put(end)
+
+    def _print(self) -> None:
+        while (end := self._ends.get()) is not None:
+            show(self._out, end)
+
+
 async def follow(
     out: Output,
     many: AsyncManyOutcomes,
@@ -206,19 +242,11 @@ async def follow(
         given: They, if they were given and not found.
     """
     rows: list[list[str]] = []
-
-    def tell(end: End) -> None:
-        # A table needs all of them to know how wide it is.
-        if out.is_table:
-            rows.append(_row(end))
-        else:
-            show(out, end)
-
-    out.has_sent = True
     failure: Exception | None = None
     total = None if given is None else len(given)
+    out.has_sent = out.is_busy = True
     async with many:
-        with Stops(many, out) as stops:
+        with Stops(many, out) as stops, _Teller(out, rows) as tell:
             async with Bar(out, many.account, total):
                 try:
                     async for end in many:
@@ -226,11 +254,12 @@ async def follow(
                 except Exception as error:  # noqa: BLE001 - told after the account
                     failure = error
                     await many.aclose()
-    for end in many.account.rest:
-        tell(end)
-    left = [] if given is None else given[many.account.taken :]
-    for pair, order_id in left:
-        tell(about_cancel(NotSentError("it ended before the turn of this order"), pair, order_id))
+                out.is_busy = False
+            for end in many.account.rest:
+                tell(end)
+            left = [] if given is None else given[many.account.taken :]
+            for order in left:
+                tell(about_cancel(NotSentError("it ended before the turn of this order"), *order))
     out.table(COLUMNS[:-1], [row[:-1] for row in rows])
     # A sentence in each row would hide the others.
     reasons = Counter((what, why) for _, _, what, *_, why in rows if why)

@@ -57,6 +57,8 @@ class Output:
         is_json: Whether stdout gets JSON objects.
         summary: What the last JSON object says.
         has_sent: Whether a cancel may have left.
+        is_busy: Whether something is under way, which nobody who does not read may hold up: then
+            notes that cannot be printed at once are left out.
         console: Prints for people on stdout.
         notes: Prints for people on stderr.
         patience: How long a reader who takes nothing is waited for, in seconds; None without end.
@@ -65,10 +67,16 @@ class Output:
     is_json: bool = False
     summary: dict[str, Any] = field(factory=dict)
     has_sent: bool = False
+    is_busy: bool = False
     console: Console = field(factory=lambda: _Console(highlight=False), init=False)
     notes: Console = field(factory=lambda: _Console(stderr=True, highlight=False), init=False)
     patience: float | None = field(default=None, init=False)
     _has_failed: set[int] = field(factory=set, init=False)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether stderr takes something without waiting: not if its terminal is held (Ctrl-S)."""
+        return bool(select([], [sys.stderr], [], 0)[1])
 
     @property
     def is_table(self) -> bool:
@@ -92,6 +100,8 @@ class Output:
     def note(self, line: str, style: str = "") -> None:
         """Print a line for people on stderr."""
         with self.kept(sys.stderr):
+            if self.is_busy and not self.is_taken:
+                return
             self.notes.print(Text(line, style), soft_wrap=True)
 
     def say(self, line: str, style: str = "") -> None:
