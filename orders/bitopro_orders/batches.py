@@ -119,7 +119,8 @@ class Batches:
             while parts:
                 part = parts.pop(0)
                 left = deadline - self._client.timing.monotonic()
-                if len(part) < WORTH_A_BATCH or left <= 0:
+                is_held = any(each.escort.is_held for each in part)
+                if len(part) < WORTH_A_BATCH or left <= 0 or is_held:
                     _release(part, None)
                 elif await self._is_refused(part, left):
                     middle = len(part) // 2
@@ -144,7 +145,8 @@ class Batches:
         sent_ms = now_ms()
         try:
             steps = self._client.steps(call, seconds=seconds, tally=tally, answer_share=0.5)
-            answer = (await self._client.run_async(steps)).parsed
+            guarded = part[0].escort.guard(steps)
+            answer = (await self._client.run_async(guarded)).parsed
             named = {(p.lower(), i) for p, ids in answer.data.to_dict().items() for i in ids}
         except BitoProError as error:
             failure = error

@@ -53,9 +53,9 @@ def cancel_many(
 
     Each order's end is handed out as soon as it is known, in no order: a `CancelOutcome`, or the
     `BitoProError` that `cancel_and_confirm` would have raised for it. Nothing is sent before the
-    iteration begins. Memory is bounded, so `orders` may be endless: 1,000 orders at most are begun,
-    or ended and not handed out. `orders` is asked in a thread of its own, so that one that is slow
-    holds nobody up.
+    iteration begins; its `stop()` sends no more, and lets what was sent be settled. Memory is
+    bounded, so `orders` may be endless: 1,000 orders at most are begun, or ended and not handed
+    out. `orders` is asked in a thread of its own, so that one that is slow holds nobody up.
 
     Args:
         client: From `connect()`. A `transport=` given to it must be one for tasks.
@@ -241,22 +241,30 @@ def cancelling(
     async def work(order: Asked, escort: Escort) -> CancelOutcome:
         began, timeout = client.timing.monotonic(), seconds()
         begun = order.begun or await batches.join(order, escort)
+        in_batches = escort.tally.sent - order.attempts
+        try:
+            left = timeout - (client.timing.monotonic() - began)
+            return await confirm(order, escort, begun, left)
+        except NotSentError as error:
+            if not in_batches:
+                if not error.operation:
+                    order.about(error, escort.tally.sent)
+                raise
+        # What is refused as a whole may have been done in part: the order itself tells.
+        begun = Begun(accepted=False, sent_ms=client.timing.now_ms())
         left = timeout - (client.timing.monotonic() - began)
+        return await confirm(order, escort, begun, left)
+
+    async def confirm(
+        order: Asked, escort: Escort, begun: Begun | None, left: float
+    ) -> CancelOutcome:
         if left <= 0:
             raise _too_late(order, escort, begun)
         steps = partial(
             confirmation, client, order.pair, order.order_id, left, is_all_strategy_canceled,
             escort=escort, begun=begun,
         )  # fmt: skip
-        try:
-            return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
-        except NotSentError as error:
-            if not escort.tally.sent:
-                raise
-            # What is refused as a whole may have been done in part.
-            unknown = OutcomeUnknownError(f"a batch with it was refused, and then {error}")
-            unknown.sent_ms = client.timing.now_ms()
-            raise order.about(unknown, escort.tally.sent) from None
+        return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
 
     return work
 

@@ -1,5 +1,6 @@
 """Cancel every open order, or those that a predicate picks, until the book is seen to be clean."""
 
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Self
@@ -18,7 +19,7 @@ from bitopro_client.types import UNSET, Call
 from .account import Account, Book
 from .cancels import AT_ONCE, BATCH_SIZE, cancelling, running
 from .connection import OrdersClient
-from .errors import BitoProError, InvalidArgumentError, OutcomeUnknownError
+from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal, outcome_name, reason_of
 from .many import AsyncManyOutcomes, Make, ManyOutcomes
 from .outcomes import Begun, History, check_client
@@ -132,8 +133,9 @@ def _making(
     make = running(client, _taken, work, finder.timeout, at_once, on_progress, journal)
 
     def making(items: AsyncIterator[object]) -> Run:
-        finder.run = make(items)
-        return finder.run
+        run = finder.run = make(items)
+        run.is_drained = True
+        return run
 
     return making
 
@@ -180,12 +182,14 @@ class _Finder:
         return self
 
     async def __anext__(self) -> "Asked | tuple[str, str] | BitoProError":
+        gate = self.run.gate
         while not self._found:
-            if self._is_over or self.seconds_left() <= self._pause:
+            if self._is_over or gate.is_closed or self.seconds_left() <= self._pause:
                 raise StopAsyncIteration
-            await self.client.timing.sleep_async(self._pause)
-            self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2 or FIRST_PAUSE_SECONDS)
-            await self._look()
+            with contextlib.suppress(NotSentError):  # it was stopped
+                await gate.wait(self.client.timing.sleep_async(self._pause))
+                self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2 or FIRST_PAUSE_SECONDS)
+                await self._look()
         return self._found.popleft()
 
     async def _look(self) -> None:
@@ -193,7 +197,7 @@ class _Finder:
         call = list_open_orders.call(pair=UNSET if self.pair is None else self.pair)
         try:
             steps = self.client.steps(call, seconds=self.seconds_left())
-            listed = (await self.client.run_async(steps)).parsed.data
+            listed = (await self.run.gate.wait(self.client.run_async(steps))).parsed.data
         except BitoProError as error:
             self._quiet_since = self._empty_since = None
             if is_about_key(error):
@@ -215,7 +219,8 @@ class _Finder:
             account.proved = Book.CLEAN if self.lists_untriggered else Book.NOTHING_LISTED
         self._is_over = self._quiet_since is not None and began - self._quiet_since >= LAG_SECONDS
         self.run.progress()
-        if not (listed or self.only or self.lists_untriggered or self._has_swept):
+        is_known = self.only or self.lists_untriggered or self._has_swept
+        if not (listed or is_known or self.run.gate.is_closed):
             self._has_swept = True
             await self._sweep()
 
@@ -240,7 +245,8 @@ class _Finder:
         failure: BitoProError | None = None
         named: dict[str, list[str]] = {}
         try:
-            answer = await self.client.run_async(self.client.steps(call, seconds=seconds))
+            steps = self.run.gate.guard(self.client.steps(call, seconds=seconds))
+            answer = await self.client.run_async(steps)
             named = answer.parsed.data.to_dict()
         except BitoProError as error:
             failure = error

@@ -1,8 +1,10 @@
 """Many orders in one loop: each in a task of its own, a bounded number of them."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import threading
 from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
@@ -12,7 +14,7 @@ from collections.abc import (
     Generator,
 )
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -22,12 +24,14 @@ from bitopro_client.errors import InvalidArgument
 from .account import Account, End
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .gate import STOPPED, Gate
 from .journal import PATIENCE_SECONDS, Journal, outcome_name, reason_of
 from .outcomes import INTERRUPTED, Begun, CancelOutcome
 from .reading import about_cancel
 from .steps import Step, TaskChannel, ThreadChannel
 from .transport import Tally
 
+T = TypeVar("T")
 logger = logging.getLogger("bitopro_orders")
 
 #: So many orders at most are begun, or ended and not handed out. It bounds the memory.
@@ -125,8 +129,18 @@ class Escort:
     _reads: bool = False
     _attempt: int = 0
 
+    @property
+    def is_held(self) -> bool:
+        """Whether no request to cancel may leave any more."""
+        return self.run.gate.is_closed
+
     def before(self, seconds: float) -> Generator[Step, Any, None]:
-        """Write down that a request to cancel leaves within so long."""
+        """Write down that a request to cancel leaves within so long.
+
+        Raises:
+            NotSentError: If none may leave any more.
+        """
+        self.run.gate.check()
         if self.run.journal is not None:
             yield Do(partial(self._write_before, seconds))
 
@@ -141,6 +155,10 @@ class Escort:
         until_ms = self.run.client.timing.now_ms() + round(seconds * 1000)
         line = self._line("cancel", self._attempt, until_ms=until_ms, why=why, **fields)
         await on_disk(cast("Journal", self.run.journal), line)
+
+    def guard(self, steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+        """Return the steps of a request to cancel, which is given up if it may not leave."""
+        return self.run.gate.guard(steps)
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
         """Write down what it came to, and let the next order be sent."""
@@ -222,6 +240,9 @@ class Run:
         duplicates_within: Among how many of the last orders one that is there twice is noticed.
         on_progress: Called with the account whenever an order is at its end.
         journal: Where it is written down.
+        is_drained: Whether the items end by themselves when it is stopped: those that they have are
+            taken then. Of others, none is taken any more.
+        gate: Closed when it is stopped.
         cut: The orders whose outcome is unknown because the iteration was ended.
     """
 
@@ -234,6 +255,8 @@ class Run:
     duplicates_within: int
     on_progress: Callable[[Account], object] | None
     journal: Journal | None
+    is_drained: bool = field(default=False, init=False)
+    gate: Gate = field(factory=Gate, init=False)
     sending: asyncio.Semaphore = field(init=False)
     reading: asyncio.Semaphore = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
@@ -245,6 +268,9 @@ class Run:
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _is_to_stop: bool = field(default=False, init=False)
+    _counting: threading.Lock = field(factory=threading.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the places."""
@@ -259,9 +285,13 @@ class Run:
             Exception: What the given iterable has raised; after the end of each order before it.
         """
         if self._feeding is None:
+            self._loop = asyncio.get_running_loop()
+            if self._is_to_stop:
+                self._stop()
             self._feeding = asyncio.create_task(self._feed())
         while not self._ends:
-            is_over = self._feeding.done() and not self._tasks
+            is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
+            is_over = is_fed and not self._tasks
             if self._error is not None and (is_over or not isinstance(self._error, Exception)):
                 raise self._error
             if is_over or self._is_over:
@@ -270,6 +300,17 @@ class Run:
             await self._news.wait()
         self._room.release()
         return self._ends.popleft()
+
+    def stop(self) -> None:
+        """Send no more cancels, take no more items, and settle what was sent; from anywhere."""
+        self._is_to_stop = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self.gate.close()
+        self._news.set()
 
     async def end(self) -> None:
         """Cut off what is under way and complete the account.
@@ -300,6 +341,8 @@ class Run:
             while not self._is_over:
                 await self._room.acquire()
                 await self.sending.acquire()
+                if self.gate.is_closed and not self.is_drained:
+                    return
                 try:
                     item = await anext(self.items)
                 except StopAsyncIteration:
@@ -314,16 +357,26 @@ class Run:
         finally:
             self._news.set()
 
+    def late(self, item: object) -> None:
+        """Note an item that came after the end; from any thread."""
+        with self._counting:
+            self.account.taken += 1
+            try:
+                end = self._untouched(self.take(item), ENDED)
+            except BitoProError as error:
+                end = error
+            self.account.note(end)
+
     def _begin(self, item: object) -> None:
-        self.account.taken += 1
+        with self._counting:
+            self.account.taken += 1
         try:
             order = self.take(item)
+            if self._is_over or (self.gate.is_closed and order.begun is None):
+                raise self._untouched(order, ENDED if self._is_over else STOPPED)
         except BitoProError as error:
             self.sending.release()
             self._tell(error)
-            return
-        if self._is_over:
-            self._tell(order.about(NotSentError(ENDED), 0))
             return
         if order.key in self._known:
             self.account.duplicates += 1
@@ -355,8 +408,17 @@ class Run:
             return task.result()
         if isinstance(error, BitoProError):
             return error
-        order, sent = escort.asked, escort.tally.sent
         why = "" if error is None else f"it ended in a {type(error).__name__}"
+        return self._undone(escort.asked, escort.tally.sent, why)
+
+    def _untouched(self, order: Asked, why: str) -> BitoProError:
+        """Return what is told of an order that nothing was done for here."""
+        if order.error is not None:
+            return order.error
+        return self._undone(order, order.attempts, why if order.begun is None else "")
+
+    def _undone(self, order: Asked, sent: int, why: str) -> BitoProError:
+        """Return what is told of an order that was not brought to its end."""
         if not sent and order.begun is None:
             return order.about(NotSentError(why or ENDED), sent)
         unknown = OutcomeUnknownError(why or INTERRUPTED)
@@ -366,7 +428,8 @@ class Run:
         return order.about(unknown, sent)
 
     def _tell(self, end: End) -> None:
-        self.account.note(end)
+        with self._counting:
+            self.account.note(end)
         self._ends.append(end)
         self._news.set()
         self.progress()

@@ -27,7 +27,7 @@ from bitopro_orders import (
     connect,
     order_history,
 )
-from bitopro_sandbox import OrderStatus, Sandbox, faults
+from bitopro_sandbox import Sandbox, faults
 from tests.many.support import (
     PAIR,
     cancels_of,
@@ -373,7 +373,7 @@ def check_truth(sandbox: Sandbox, account: Account) -> None:
     time.sleep(0.05)
     for error in account.not_sent:
         assert cancels_of(sandbox, named(error)) == 0
-        assert sandbox.book.get(named(error)).status is OrderStatus.OPEN
+        assert sandbox.book.get(named(error)).status.is_live
     for unknown in account.unknown:
         assert unknown.operation == "cancelOrder"
         assert unknown.attempts == cancels_of(sandbox, named(unknown))
