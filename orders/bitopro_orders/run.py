@@ -34,8 +34,11 @@ from .transport import Tally
 T = TypeVar("T")
 logger = logging.getLogger("bitopro_orders")
 
-#: So many orders at most are begun, or ended and not handed out. It bounds the memory.
-MOST_BEGUN = 1000
+#: So many orders at most are begun, or ended and not handed out: it bounds the memory. With fewer,
+#: those that wait to be read would hold up those that are to be sent.
+MOST_BEGUN = 10_000
+#: With so many ends that are not handed out, no more orders are taken, and none is read any more.
+MOST_ENDED = 1_000
 ENDED = "the iteration was ended before anything was sent for this order"
 
 
@@ -50,6 +53,7 @@ class Asked:
         attempts: How many requests to cancel it have left before.
         call: What the journal calls this cancel.
         error: The error to resolve, if it is not to be cancelled.
+        seconds: How much time it has left; None if its time has not begun.
     """
 
     pair: str
@@ -58,6 +62,7 @@ class Asked:
     attempts: int = 0
     call: str = field(factory=lambda: secrets.token_hex(8))
     error: OutcomeUnknownError | None = None
+    seconds: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -133,6 +138,11 @@ class Escort:
     def is_held(self) -> bool:
         """Whether no request to cancel may leave any more."""
         return self.run.gate.is_closed
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether an order that was sent is put off, as it cannot be read at once."""
+        return not self._reads and self.run.reading.locked()
 
     def before(self, seconds: float) -> Generator[Step, Any, None]:
         """Write down that a request to cancel leaves within so long.
@@ -223,7 +233,8 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
         written.cancel()
 
 
-Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome]]
+#: Brings an order to its end, or returns it as one that has been sent and is to be read later.
+Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome | Asked]]
 
 
 @define(eq=False)
@@ -262,9 +273,14 @@ class Run:
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
     _room: asyncio.Semaphore = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _handed_out: asyncio.Event = field(factory=asyncio.Event, init=False)
     _ends: deque[End] = field(factory=deque, init=False)
     _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
-    _tasks: "set[asyncio.Task[CancelOutcome]]" = field(factory=set, init=False)
+    _tasks: "set[asyncio.Task[CancelOutcome | Asked]]" = field(factory=set, init=False)
+    #: Orders that were sent and wait to be read: thousands, so they are no tasks.
+    _unread: deque[Asked] = field(factory=deque, init=False)
+    _put_off: asyncio.Semaphore = field(init=False)
+    _resuming: "asyncio.Task[None] | None" = field(default=None, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
@@ -277,6 +293,7 @@ class Run:
         self.sending = asyncio.Semaphore(self.at_once)
         self.reading = asyncio.Semaphore(self.at_once)
         self._room = asyncio.Semaphore(MOST_BEGUN)
+        self._put_off = asyncio.Semaphore(0)
 
     async def next_end(self) -> End | None:
         """Return what an order came to, as soon as the next one is at its end; None after the last.
@@ -289,9 +306,10 @@ class Run:
             if self._is_to_stop:
                 self._stop()
             self._feeding = asyncio.create_task(self._feed())
+            self._resuming = asyncio.create_task(self._resume())
         while not self._ends:
             is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
-            is_over = is_fed and not self._tasks
+            is_over = is_fed and not self._tasks and not self._unread
             if self._error is not None and (is_over or not isinstance(self._error, Exception)):
                 raise self._error
             if is_over or self._is_over:
@@ -299,6 +317,7 @@ class Run:
             self._news.clear()
             await self._news.wait()
         self._room.release()
+        self._handed_out.set()
         return self._ends.popleft()
 
     def stop(self) -> None:
@@ -319,7 +338,7 @@ class Run:
             CancelledError: If it was cancelled meanwhile; the account is complete then, too.
         """
         self._is_over = True
-        tasks = {*self._tasks, *filter(None, [self._feeding])}
+        tasks = {*self._tasks, *filter(None, [self._feeding, self._resuming])}
         for task in tasks:
             task.cancel()
         is_cancelled = False
@@ -330,6 +349,8 @@ class Run:
                 await self.client.timing.sleep_async(0)
             except asyncio.CancelledError:
                 is_cancelled = True
+        while self._unread:
+            self._end_unread(self._unread.popleft())
         self.account.rest += tuple(self._ends)
         self._ends.clear()
         self._news.set()
@@ -340,6 +361,7 @@ class Run:
         try:
             while not self._is_over:
                 await self._room.acquire()
+                await self._room_for_ends()
                 await self.sending.acquire()
                 if self.gate.is_closed and not self.is_drained:
                     return
@@ -356,6 +378,11 @@ class Run:
             self._error = error
         finally:
             self._news.set()
+
+    async def _room_for_ends(self) -> None:
+        while len(self._ends) >= MOST_ENDED:
+            self._handed_out.clear()
+            await self._handed_out.wait()
 
     def late(self, item: object) -> None:
         """Note an item that came after the end; from any thread."""
@@ -386,23 +413,48 @@ class Run:
         self._known[order.key] = None
         if len(self._known) > self.duplicates_within:
             self._known.popitem(last=False)
-        escort = Escort(self, order, Tally(order.attempts))
         self.account.under_way += 1
-        task = asyncio.create_task(self.work(order, escort))
+        self._start(Escort(self, order, Tally(order.attempts)))
+
+    def _start(self, escort: Escort) -> None:
+        task = asyncio.create_task(self.work(escort.asked, escort))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, escort))
 
-    def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> None:
+    async def _resume(self) -> None:
+        """Go on with the orders that were put off, each when it may be read."""
+        while True:
+            await self._put_off.acquire()
+            await self._room_for_ends()
+            await self.reading.acquire()
+            order = self._unread.popleft()
+            tally = Tally(order.attempts)
+            self._start(Escort(self, order, tally, sends=False, reads=True))
+
+    def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> None:
         self._tasks.discard(task)
         escort.leave()
-        self.account.under_way -= 1
         end = self._end_of(escort, task)
+        if not isinstance(end, Asked):
+            self._end(escort, end)
+        elif self._is_over:
+            self._end_unread(end)
+        else:
+            self._unread.append(end)
+            self._put_off.release()
+
+    def _end_unread(self, order: Asked) -> None:
+        escort = Escort(self, order, Tally(order.attempts), sends=False)
+        self._end(escort, self._undone(order, order.attempts, ""))
+
+    def _end(self, escort: Escort, end: End) -> None:
+        self.account.under_way -= 1
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
         escort.end(end)
         self._tell(end)
 
-    def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> End:
+    def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> End | Asked:
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
             return task.result()
