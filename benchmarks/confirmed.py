@@ -91,9 +91,8 @@ def schedule(count: int, round_trip: float, *, batch_size: int = 1, speed: int =
         cancel_at = math.inf
         if len(cancels) < needed:
             cancel_at = max(last + min(round_trip, _gap(cancel)), _room_at(cancels, cancel))
-        reading_at = max(
-            waits_from, last + min(round_trip, _gap(reading)), _room_at(readings, reading)
-        )
+        waits_from = max(waits_from, _room_at(readings, reading))
+        reading_at = max(waits_from, last + min(round_trip, _gap(reading)))
         waits = waits_from <= cancel_at
         if reading_at < cancel_at or (waits and overtaken >= MOST_BEFORE_A_READING):
             last, overtaken = reading_at, 0
