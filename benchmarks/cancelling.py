@@ -103,7 +103,12 @@ def ours(
 
 def hasten(client: "OrdersClient", speed: int) -> None:
     """Let a client count windows that are so many times as short, with their slack."""
-    from bitopro_client.api.orders import cancel_order, cancel_order_batch, get_order
+    from bitopro_client.api.orders import (
+        cancel_order,
+        cancel_order_batch,
+        get_order,
+        list_open_orders,
+    )
 
     def faster(question: "Question") -> "Question":
         windows = (
@@ -113,7 +118,7 @@ def hasten(client: "OrdersClient", speed: int) -> None:
         return question._replace(windows=tuple(windows), gap=question.gap // speed)
 
     if speed > 1:
-        for operation in (cancel_order, cancel_order_batch, get_order):
+        for operation in (cancel_order, cancel_order_batch, get_order, list_open_orders):
             count_otherwise(client, operation.OPERATION, faster)
 
 

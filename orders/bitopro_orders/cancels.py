@@ -2,7 +2,14 @@
 
 import copy
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+)
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +22,7 @@ from .batches import Batches
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal
+from .listing import watch
 from .many import AsyncManyOutcomes, Make, ManyOutcomes, many, many_async
 from .outcomes import (
     UNDER_WAY_SECONDS,
@@ -76,15 +84,17 @@ def cancel_many(
         duplicates_within: An order that is named again among so many is sent once; the account
             counts it.
         journal: Where each decision is written down before it is done; see `Journal`.
-        on_progress: Called with the account after the end of each order, by the thread that
-            cancels. What it raises is logged.
+        on_progress: Called with the account after the end of each order and after each listing, by
+            the thread that cancels. What it raises is logged.
 
     Raises:
         InvalidArgumentError: If an argument breaks its rule.
         Exception: While iterating, what `orders` has raised, after the end of each order before it.
     """
     work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size)
-    make = running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
+    make = running(
+        client, asked, work, timeout, at_once, on_progress, journal, duplicates_within, watch
+    )
     return many(make, orders)
 
 
@@ -124,7 +134,9 @@ def cancel_many_async(
     """
     check_client(client, history)
     work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size, history)
-    make = running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
+    make = running(
+        client, asked, work, timeout, at_once, on_progress, journal, duplicates_within, watch
+    )
     return many_async(make, orders)
 
 
@@ -359,6 +371,7 @@ def running(
     on_progress: Callable[[Account], object] | None,
     journal: Journal | None,
     duplicates_within: int = DUPLICATES_WITHIN,
+    beside: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
 ) -> Make:
     """Check what all have in common, and return what makes the run of some items."""
     check_client(client)
@@ -373,8 +386,10 @@ def running(
         )
 
     def make(items: AsyncIterator[object]) -> Run:
-        return Run(
+        run = Run(
             client, items, take, work, Account(), at_once, duplicates_within, on_progress, journal
         )
+        run.beside = beside
+        return run
 
     return make

@@ -585,7 +585,9 @@ def confirmation(
             if told is not None and told.outcome is not None:
                 return told.outcome
             if escort is not None:
-                if may_have_worked and order is None and not begun and escort.puts_off:
+                is_first = may_have_worked and order is None and not begun
+                # What the stream tells of an order is heard by whoever goes on with it.
+                if is_first and told is None and escort.puts_off:
                     raise UnreadError(Begun(accepted, sent_ms), reading.seconds_left())  # noqa: TRY301
                 yield from reading.aside(escort.turn())
             order = yield from reading.read()

@@ -16,7 +16,7 @@ from collections.abc import (
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.errors import InvalidArgument
@@ -53,6 +53,7 @@ class Asked:
         attempts: How many requests to cancel it have left before.
         call: What the journal calls this cancel.
         error: The error to resolve, if it is not to be cancelled.
+        tries: How often it came to an end that was kept back.
         seconds: How much time it has left; None if its time has not begun.
     """
 
@@ -62,6 +63,7 @@ class Asked:
     attempts: int = 0
     call: str = field(factory=lambda: secrets.token_hex(8))
     error: OutcomeUnknownError | None = None
+    tries: int = 0
     seconds: float | None = None
 
     @property
@@ -135,6 +137,11 @@ class Escort:
     _attempt: int = 0
 
     @property
+    def is_sent(self) -> bool:
+        """Whether a cancel of it has left, and it waits to be read."""
+        return not self._sends
+
+    @property
     def is_held(self) -> bool:
         """Whether no request to cancel may leave any more."""
         return self.run.gate.is_closed
@@ -142,7 +149,7 @@ class Escort:
     @property
     def puts_off(self) -> bool:
         """Whether an order that was sent is put off, as it cannot be read at once."""
-        return not self._reads and self.run.reading.locked()
+        return not self._reads and self.run.reading.are_taken
 
     def before(self, seconds: float) -> Generator[Step, Any, None]:
         """Write down that a request to cancel leaves within so long.
@@ -210,8 +217,12 @@ class Escort:
     def turn(self) -> Generator[Step, Any, None]:
         """Wait until it may be read."""
         if not self._reads:
-            yield Do(self.run.reading.acquire)
+            yield Do(partial(self.run.reading.acquire, self.asked.key))
             self._reads = True
+
+    def resume(self) -> None:
+        """Take over a place to read."""
+        self._reads = True
 
     def leave(self) -> None:
         """Give back what it holds."""
@@ -231,6 +242,76 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
             logger.warning("the journal is slow; a cancel goes out before its line is on the disk")
     finally:
         written.cancel()
+
+
+@define(eq=False)
+class Kept:
+    """An order whose end is kept back, as it may come to a better one.
+
+    Attributes:
+        escort: Who went with it.
+        end: What it came to.
+        since: Since when, on the monotonic clock, in seconds.
+    """
+
+    escort: Escort
+    end: End
+    since: float
+
+    def again(self) -> Asked:
+        """Return the order, to be brought to its end again."""
+        begun = None
+        if isinstance(self.end, OutcomeUnknownError):
+            begun = Begun(self.end.accepted, self.end.sent_ms)
+        order, sent = self.escort.asked, self.escort.tally.sent
+        return evolve(order, begun=begun, attempts=sent, tries=order.tries + 1, seconds=None)
+
+
+@define(eq=False)
+class Turns:
+    """So many orders may be read at once.
+
+    Args:
+        free: How many more.
+
+    Attributes:
+        first: Those that go before all others.
+    """
+
+    _free: int
+    first: set[tuple[str, str]] = field(factory=set, init=False)
+    _waiting: "dict[asyncio.Future[None], tuple[str, str] | None]" = field(factory=dict, init=False)
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether an order would have to wait for its turn."""
+        return not self._free
+
+    async def acquire(self, key: tuple[str, str] | None = None) -> None:
+        """Wait until an order, by default any, may be read."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = key
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn not in self._waiting:  # its turn had come
+                self.release()
+            self._waiting.pop(turn, None)
+            raise
+
+    def release(self) -> None:
+        """Let the next one be read."""
+        waiting = [turn for turn in self._waiting if not turn.done()]
+        if not waiting:
+            self._free += 1
+            return
+        among = (turn for turn in waiting if self._waiting[turn] in self.first)
+        turn = next(among, waiting[0])
+        del self._waiting[turn]
+        turn.set_result(None)
 
 
 #: Brings an order to its end, or returns it as one that has been sent and is to be read later.
@@ -253,7 +334,12 @@ class Run:
         journal: Where it is written down.
         is_drained: Whether the items end by themselves when it is stopped: those that they have are
             taken then. Of others, none is taken any more.
+        beside: What goes on beside it until it ends.
+        keeps: Says whether an end is kept back, for the items to give the order again.
+        kept: The orders whose ends are kept back, which are under way; told when the items end.
         gate: Closed when it is stopped.
+        reading: Whose turn it is to be read.
+        escorts: Those of the orders that are begun and not at their end.
         cut: The orders whose outcome is unknown because the iteration was ended.
     """
 
@@ -267,9 +353,13 @@ class Run:
     on_progress: Callable[[Account], object] | None
     journal: Journal | None
     is_drained: bool = field(default=False, init=False)
+    beside: "Callable[[Run], Coroutine[Any, Any, None]] | None" = field(default=None, init=False)
+    keeps: Callable[[End], bool] | None = field(default=None, init=False)
+    kept: dict[tuple[str, str], Kept] = field(factory=dict, init=False)
     gate: Gate = field(factory=Gate, init=False)
+    escorts: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
     sending: asyncio.Semaphore = field(init=False)
-    reading: asyncio.Semaphore = field(init=False)
+    reading: Turns = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
     _room: asyncio.Semaphore = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -278,10 +368,11 @@ class Run:
     _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
     _tasks: "set[asyncio.Task[CancelOutcome | Asked]]" = field(factory=set, init=False)
     #: Orders that were sent and wait to be read: thousands, so they are no tasks.
-    _unread: deque[Asked] = field(factory=deque, init=False)
+    _unread: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
     _put_off: asyncio.Semaphore = field(init=False)
     _resuming: "asyncio.Task[None] | None" = field(default=None, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
+    _beside: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -291,7 +382,7 @@ class Run:
     def __attrs_post_init__(self) -> None:
         """Make the places."""
         self.sending = asyncio.Semaphore(self.at_once)
-        self.reading = asyncio.Semaphore(self.at_once)
+        self.reading = Turns(self.at_once)
         self._room = asyncio.Semaphore(MOST_BEGUN)
         self._put_off = asyncio.Semaphore(0)
 
@@ -307,6 +398,8 @@ class Run:
                 self._stop()
             self._feeding = asyncio.create_task(self._feed())
             self._resuming = asyncio.create_task(self._resume())
+            if self.beside is not None:
+                self._beside = asyncio.create_task(self.beside(self))
         while not self._ends:
             is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
             is_over = is_fed and not self._tasks and not self._unread
@@ -338,7 +431,7 @@ class Run:
             CancelledError: If it was cancelled meanwhile; the account is complete then, too.
         """
         self._is_over = True
-        tasks = {*self._tasks, *filter(None, [self._feeding, self._resuming])}
+        tasks = {*self._tasks, *filter(None, [self._feeding, self._resuming, self._beside])}
         for task in tasks:
             task.cancel()
         is_cancelled = False
@@ -349,8 +442,8 @@ class Run:
                 await self.client.timing.sleep_async(0)
             except asyncio.CancelledError:
                 is_cancelled = True
-        while self._unread:
-            self._end_unread(self._unread.popleft())
+        for escort in list(self._unread.values()):
+            self._settle_unread(escort)
         self.account.rest += tuple(self._ends)
         self._ends.clear()
         self._news.set()
@@ -377,12 +470,25 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - it is for whoever iterates
             self._error = error
         finally:
+            for kept in list(self.kept.values()):
+                self._settle(kept)
             self._news.set()
 
     async def _room_for_ends(self) -> None:
         while len(self._ends) >= MOST_ENDED:
             self._handed_out.clear()
             await self._handed_out.wait()
+
+    async def _resume(self) -> None:
+        """Go on with the orders that were put off, each when it may be read."""
+        while True:
+            await self._put_off.acquire()
+            await self._room_for_ends()
+            await self.reading.acquire()
+            among = (key for key in self.reading.first if key in self._unread)
+            escort = self._unread.pop(next(among, next(iter(self._unread))))
+            escort.resume()
+            self._work_on(escort)
 
     def late(self, item: object) -> None:
         """Note an item that came after the end; from any thread."""
@@ -395,6 +501,15 @@ class Run:
             self.account.note(end)
 
     def _begin(self, item: object) -> None:
+        if isinstance(item, Kept):
+            if self._is_over or self.gate.is_closed:
+                self.sending.release()
+                self._settle(item)
+                return
+            order = item.again()
+            del self.kept[order.key]
+            self._start(order, why="" if order.begun else "it is still listed")
+            return
         with self._counting:
             self.account.taken += 1
         try:
@@ -414,40 +529,47 @@ class Run:
         if len(self._known) > self.duplicates_within:
             self._known.popitem(last=False)
         self.account.under_way += 1
-        self._start(Escort(self, order, Tally(order.attempts)))
+        self._start(order)
 
-    def _start(self, escort: Escort) -> None:
+    def _start(self, order: Asked, why: str = "") -> None:
+        escort = Escort(self, order, Tally(order.attempts), why)
+        self.escorts[order.key] = escort
+        self._work_on(escort)
+
+    def _work_on(self, escort: Escort) -> None:
         task = asyncio.create_task(self.work(escort.asked, escort))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, escort))
-
-    async def _resume(self) -> None:
-        """Go on with the orders that were put off, each when it may be read."""
-        while True:
-            await self._put_off.acquire()
-            await self._room_for_ends()
-            await self.reading.acquire()
-            order = self._unread.popleft()
-            tally = Tally(order.attempts)
-            self._start(Escort(self, order, tally, sends=False, reads=True))
 
     def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> None:
         self._tasks.discard(task)
         escort.leave()
         end = self._end_of(escort, task)
-        if not isinstance(end, Asked):
-            self._end(escort, end)
-        elif self._is_over:
-            self._end_unread(end)
-        else:
-            self._unread.append(end)
+        if isinstance(end, Asked):
+            escort.asked = end
+            self._unread[end.key] = escort
             self._put_off.release()
+            return
+        if self.escorts.get(escort.asked.key) is escort:
+            del self.escorts[escort.asked.key]
+        kept = Kept(escort, end, self.client.timing.monotonic())
+        is_fed = self._is_over or self._feeding is None or self._feeding.done()
+        if self.keeps is None or is_fed or not self.keeps(kept.end):
+            self._settle(kept)
+        else:
+            self.kept[escort.asked.key] = kept
+            self._room.release()
 
-    def _end_unread(self, order: Asked) -> None:
-        escort = Escort(self, order, Tally(order.attempts), sends=False)
-        self._end(escort, self._undone(order, order.attempts, ""))
+    def _settle_unread(self, escort: Escort) -> None:
+        del self._unread[escort.asked.key]
+        self.escorts.pop(escort.asked.key, None)
+        end = self._undone(escort.asked, escort.tally.sent, "")
+        self._settle(Kept(escort, end, self.client.timing.monotonic()))
 
-    def _end(self, escort: Escort, end: End) -> None:
+    def _settle(self, kept: Kept) -> None:
+        """Tell what an order came to in the end."""
+        escort, end = kept.escort, kept.end
+        self.kept.pop(escort.asked.key, None)
         self.account.under_way -= 1
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
