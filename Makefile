@@ -26,7 +26,7 @@ soak: .venv/ready  ## run mixes of faults at random: on outcomes (RUNS=2000), on
 bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs nginx; seven minutes)
 	@$(BENCHMARKS) -m benchmarks.run $(BENCH)
 
-bench-many: .venv-benchmarks/ready  ## measure how soon many orders are off the book (nine minutes)
+bench-many: .venv-benchmarks/ready  ## measure how soon many orders are off the book (eight minutes)
 	@$(BENCHMARKS) -m benchmarks.many $(BENCH)
 
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
