@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Generator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -47,8 +47,7 @@ class Gate:
         Raises:
             NotSentError: If it is closed meanwhile.
         """
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - who runs here is one
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._waiting.add(task)
         try:
             return await work
