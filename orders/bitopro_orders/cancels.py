@@ -13,6 +13,8 @@ from collections.abc import (
 from functools import partial
 from typing import Any, cast
 
+from attrs import evolve
+
 from bitopro_client.types import UNSET, Unset
 
 from .account import Account
@@ -27,6 +29,7 @@ from .outcomes import (
     Begun,
     CancelOutcome,
     History,
+    UnreadError,
     check_client,
     confirmation,
     confirmed,
@@ -36,10 +39,10 @@ from .policy import require_seconds, require_whole
 from .reading import about_cancel
 from .run import Asked, Escort, Run, Work, asked
 
-#: How many orders are sent, and read, at once by default: more wait longer and gain nothing, as
-#: requests of one key leave one after the other.
-AT_ONCE = 50
 BATCH_SIZE = 50
+#: How many orders are sent, and read, at once by default: one batch is gathered while another is
+#: under way. More wait longer and gain nothing, as requests of one key leave one after the other.
+AT_ONCE = 2 * BATCH_SIZE
 DUPLICATES_WITHIN = 10_000
 
 Pairs = tuple[str, str]
@@ -62,8 +65,9 @@ def cancel_many(
     Each order's end is handed out as soon as it is known, in no order: a `CancelOutcome`, or the
     `BitoProError` that `cancel_and_confirm` would have raised for it. Nothing is sent before the
     iteration begins; its `stop()` sends no more, and lets what was sent be settled. Memory is
-    bounded, so `orders` may be endless: 1,000 orders at most are begun, or ended and not handed
-    out. `orders` is asked in a thread of its own, so that one that is slow holds nobody up.
+    bounded, so `orders` may be endless: 10,000 orders at most are begun, and no more are while
+    1,000 have ended and are not handed out. `orders` is asked in a thread of its own, so that one
+    that is slow holds nobody up.
 
     Args:
         client: From `connect()`. A `transport=` given to it must be one for tasks.
@@ -250,9 +254,21 @@ def cancelling(
     size = batch_size if isinstance(is_all_strategy_canceled, Unset) else 1
     batches = Batches(client, size, lambda: seconds() / 2)
 
-    async def work(order: Asked, escort: Escort) -> CancelOutcome:
-        began, timeout = client.timing.monotonic(), seconds()
+    async def work(order: Asked, escort: Escort) -> CancelOutcome | Asked:
+        try:
+            return await ended(order, escort)
+        except UnreadError as unread:
+            return evolve(
+                order, begun=unread.begun, attempts=escort.tally.sent, seconds=unread.seconds_left
+            )
+
+    async def ended(order: Asked, escort: Escort) -> CancelOutcome:
+        began, timeout = client.timing.monotonic(), order.seconds
+        if timeout is None:
+            timeout = seconds()
         begun = order.begun or await batches.join(order, escort)
+        if history is None and not order.begun and begun and escort.puts_off:
+            raise UnreadError(begun, timeout - (client.timing.monotonic() - began))
         in_batches = escort.tally.sent - order.attempts
         try:
             left = timeout - (client.timing.monotonic() - began)

@@ -16,8 +16,9 @@ from .states import LAG_SECONDS
 NOT_TRIGGERED = -1
 #: Fewer orders that wait to be read are read as soon as a listing would come.
 WORTH_A_LISTING = 8
-#: While cancels are being sent, listings must not take their time.
-PAUSE_SECONDS, PAUSE_WHILE_SENDING_SECONDS = 1.0, 5.0
+#: A listing takes the time of a reading, so it must be rare among them; while cancels are being
+#: sent, rarer still.
+PAUSE_SECONDS, PAUSE_WHILE_SENDING_SECONDS = 2.5, 5.0
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_LISTING_SECONDS = 10.0
 

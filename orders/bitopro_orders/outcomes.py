@@ -160,8 +160,25 @@ class Begun:
     sent_ms: int
 
 
+class UnreadError(BaseException):
+    """A cancel was sent, and others are to be read first: no failure, and nobody's to handle.
+
+    Attributes:
+        begun: The cancel.
+        seconds_left: How much time the order has left.
+    """
+
+    def __init__(self, begun: Begun, seconds_left: float) -> None:
+        super().__init__()
+        self.begun, self.seconds_left = begun, seconds_left
+
+
 class Escort(Protocol):
     """Who has many orders cancelled at once, and goes with one of them."""
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether an order that was sent is put off, as it cannot be read at once."""
 
     @property
     def is_held(self) -> bool:
@@ -568,6 +585,10 @@ def confirmation(
             if told is not None and told.outcome is not None:
                 return told.outcome
             if escort is not None:
+                is_first = may_have_worked and order is None and not begun
+                # What the stream tells of an order is heard by whoever goes on with it.
+                if is_first and told is None and escort.puts_off:
+                    raise UnreadError(Begun(accepted, sent_ms), reading.seconds_left())  # noqa: TRY301
                 yield from reading.aside(escort.turn())
             order = yield from reading.read()
             if told is not None and told.outcome is not None:

@@ -34,8 +34,11 @@ from .transport import Tally
 T = TypeVar("T")
 logger = logging.getLogger("bitopro_orders")
 
-#: So many orders at most are begun, or ended and not handed out. It bounds the memory.
-MOST_BEGUN = 1000
+#: So many orders at most are begun, or ended and not handed out: it bounds the memory. With fewer,
+#: those that wait to be read would hold up those that are to be sent.
+MOST_BEGUN = 10_000
+#: With so many ends that are not handed out, no more orders are taken, and none is read any more.
+MOST_ENDED = 1_000
 ENDED = "the iteration was ended before anything was sent for this order"
 
 
@@ -51,6 +54,7 @@ class Asked:
         call: What the journal calls this cancel.
         error: The error to resolve, if it is not to be cancelled.
         tries: How often it came to an end that was kept back.
+        seconds: How much time it has left; None if its time has not begun.
     """
 
     pair: str
@@ -60,6 +64,7 @@ class Asked:
     call: str = field(factory=lambda: secrets.token_hex(8))
     error: OutcomeUnknownError | None = None
     tries: int = 0
+    seconds: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -141,6 +146,11 @@ class Escort:
         """Whether no request to cancel may leave any more."""
         return self.run.gate.is_closed
 
+    @property
+    def puts_off(self) -> bool:
+        """Whether an order that was sent is put off, as it cannot be read at once."""
+        return not self._reads and self.run.reading.are_taken
+
     def before(self, seconds: float) -> Generator[Step, Any, None]:
         """Write down that a request to cancel leaves within so long.
 
@@ -210,6 +220,10 @@ class Escort:
             yield Do(partial(self.run.reading.acquire, self.asked.key))
             self._reads = True
 
+    def resume(self) -> None:
+        """Take over a place to read."""
+        self._reads = True
+
     def leave(self) -> None:
         """Give back what it holds."""
         if self._sends:
@@ -250,7 +264,7 @@ class Kept:
         if isinstance(self.end, OutcomeUnknownError):
             begun = Begun(self.end.accepted, self.end.sent_ms)
         order, sent = self.escort.asked, self.escort.tally.sent
-        return evolve(order, begun=begun, attempts=sent, tries=order.tries + 1)
+        return evolve(order, begun=begun, attempts=sent, tries=order.tries + 1, seconds=None)
 
 
 @define(eq=False)
@@ -266,10 +280,15 @@ class Turns:
 
     _free: int
     first: set[tuple[str, str]] = field(factory=set, init=False)
-    _waiting: "dict[asyncio.Future[None], tuple[str, str]]" = field(factory=dict, init=False)
+    _waiting: "dict[asyncio.Future[None], tuple[str, str] | None]" = field(factory=dict, init=False)
 
-    async def acquire(self, key: tuple[str, str]) -> None:
-        """Wait until an order may be read."""
+    @property
+    def are_taken(self) -> bool:
+        """Whether an order would have to wait for its turn."""
+        return not self._free
+
+    async def acquire(self, key: tuple[str, str] | None = None) -> None:
+        """Wait until an order, by default any, may be read."""
         if self._free:
             self._free -= 1
             return
@@ -278,8 +297,9 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if not self._waiting.pop(turn, None):  # its turn had come
+            if turn not in self._waiting:  # its turn had come
                 self.release()
+            self._waiting.pop(turn, None)
             raise
 
     def release(self) -> None:
@@ -294,7 +314,8 @@ class Turns:
         turn.set_result(None)
 
 
-Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome]]
+#: Brings an order to its end, or returns it as one that has been sent and is to be read later.
+Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome | Asked]]
 
 
 @define(eq=False)
@@ -342,9 +363,14 @@ class Run:
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
     _room: asyncio.Semaphore = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _handed_out: asyncio.Event = field(factory=asyncio.Event, init=False)
     _ends: deque[End] = field(factory=deque, init=False)
     _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
-    _tasks: "set[asyncio.Task[CancelOutcome]]" = field(factory=set, init=False)
+    _tasks: "set[asyncio.Task[CancelOutcome | Asked]]" = field(factory=set, init=False)
+    #: Orders that were sent and wait to be read: thousands, so they are no tasks.
+    _unread: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
+    _put_off: asyncio.Semaphore = field(init=False)
+    _resuming: "asyncio.Task[None] | None" = field(default=None, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
     _beside: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
@@ -358,6 +384,7 @@ class Run:
         self.sending = asyncio.Semaphore(self.at_once)
         self.reading = Turns(self.at_once)
         self._room = asyncio.Semaphore(MOST_BEGUN)
+        self._put_off = asyncio.Semaphore(0)
 
     async def next_end(self) -> End | None:
         """Return what an order came to, as soon as the next one is at its end; None after the last.
@@ -370,11 +397,12 @@ class Run:
             if self._is_to_stop:
                 self._stop()
             self._feeding = asyncio.create_task(self._feed())
+            self._resuming = asyncio.create_task(self._resume())
             if self.beside is not None:
                 self._beside = asyncio.create_task(self.beside(self))
         while not self._ends:
             is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
-            is_over = is_fed and not self._tasks
+            is_over = is_fed and not self._tasks and not self._unread
             if self._error is not None and (is_over or not isinstance(self._error, Exception)):
                 raise self._error
             if is_over or self._is_over:
@@ -382,6 +410,7 @@ class Run:
             self._news.clear()
             await self._news.wait()
         self._room.release()
+        self._handed_out.set()
         return self._ends.popleft()
 
     def stop(self) -> None:
@@ -402,7 +431,7 @@ class Run:
             CancelledError: If it was cancelled meanwhile; the account is complete then, too.
         """
         self._is_over = True
-        tasks = {*self._tasks, *filter(None, [self._feeding, self._beside])}
+        tasks = {*self._tasks, *filter(None, [self._feeding, self._resuming, self._beside])}
         for task in tasks:
             task.cancel()
         is_cancelled = False
@@ -413,6 +442,8 @@ class Run:
                 await self.client.timing.sleep_async(0)
             except asyncio.CancelledError:
                 is_cancelled = True
+        for escort in list(self._unread.values()):
+            self._settle_unread(escort)
         self.account.rest += tuple(self._ends)
         self._ends.clear()
         self._news.set()
@@ -423,6 +454,7 @@ class Run:
         try:
             while not self._is_over:
                 await self._room.acquire()
+                await self._room_for_ends()
                 await self.sending.acquire()
                 if self.gate.is_closed and not self.is_drained:
                     return
@@ -441,6 +473,22 @@ class Run:
             for kept in list(self.kept.values()):
                 self._settle(kept)
             self._news.set()
+
+    async def _room_for_ends(self) -> None:
+        while len(self._ends) >= MOST_ENDED:
+            self._handed_out.clear()
+            await self._handed_out.wait()
+
+    async def _resume(self) -> None:
+        """Go on with the orders that were put off, each when it may be read."""
+        while True:
+            await self._put_off.acquire()
+            await self._room_for_ends()
+            await self.reading.acquire()
+            among = (key for key in self.reading.first if key in self._unread)
+            escort = self._unread.pop(next(among, next(iter(self._unread))))
+            escort.resume()
+            self._work_on(escort)
 
     def late(self, item: object) -> None:
         """Note an item that came after the end; from any thread."""
@@ -486,22 +534,37 @@ class Run:
     def _start(self, order: Asked, why: str = "") -> None:
         escort = Escort(self, order, Tally(order.attempts), why)
         self.escorts[order.key] = escort
-        task = asyncio.create_task(self.work(order, escort))
+        self._work_on(escort)
+
+    def _work_on(self, escort: Escort) -> None:
+        task = asyncio.create_task(self.work(escort.asked, escort))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, escort))
 
-    def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> None:
+    def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> None:
         self._tasks.discard(task)
         escort.leave()
+        end = self._end_of(escort, task)
+        if isinstance(end, Asked):
+            escort.asked = end
+            self._unread[end.key] = escort
+            self._put_off.release()
+            return
         if self.escorts.get(escort.asked.key) is escort:
             del self.escorts[escort.asked.key]
-        kept = Kept(escort, self._end_of(escort, task), self.client.timing.monotonic())
+        kept = Kept(escort, end, self.client.timing.monotonic())
         is_fed = self._is_over or self._feeding is None or self._feeding.done()
         if self.keeps is None or is_fed or not self.keeps(kept.end):
             self._settle(kept)
         else:
             self.kept[escort.asked.key] = kept
             self._room.release()
+
+    def _settle_unread(self, escort: Escort) -> None:
+        del self._unread[escort.asked.key]
+        self.escorts.pop(escort.asked.key, None)
+        end = self._undone(escort.asked, escort.tally.sent, "")
+        self._settle(Kept(escort, end, self.client.timing.monotonic()))
 
     def _settle(self, kept: Kept) -> None:
         """Tell what an order came to in the end."""
@@ -513,7 +576,7 @@ class Run:
         escort.end(end)
         self._tell(end)
 
-    def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> End:
+    def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> End | Asked:
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
             return task.result()

@@ -90,7 +90,7 @@ def test_a_listing_that_fails_costs_nothing(cancel_all: Cancel, fault: Fault) ->
     with exchange() as sandbox:
         orders = place(sandbox, 12)
         sandbox.faults.add(fault, probability=1, call="open_orders")
-        sandbox.faults.add(faults.status(502), times=60, call="get_order")
+        sandbox.faults.add(faults.status(502), times=150, call="get_order")
         ends, account = cancel_all(sandbox, orders, client=hasty_client(sandbox), timeout=600)
         listings = calls(sandbox)["open_orders"]
         assert set(states(ends).values()) == {State.CANCELLED}
