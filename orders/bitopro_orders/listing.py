@@ -16,9 +16,8 @@ from .states import LAG_SECONDS
 NOT_TRIGGERED = -1
 #: Fewer orders that wait to be read are read as soon as a listing would come.
 WORTH_A_LISTING = 8
-#: A listing takes the time of a reading, so it must be rare among them; while cancels are being
-#: sent, rarer still.
-PAUSE_SECONDS, PAUSE_WHILE_SENDING_SECONDS = 2.5, 5.0
+#: A listing takes the time of a reading, so it must be rare among them.
+PAUSE_SECONDS = 2.5
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_LISTING_SECONDS = 10.0
 
@@ -75,13 +74,14 @@ async def watch(run: Run) -> None:
     """List now and then, as long as many orders wait to be read: what is still listed goes first.
 
     One call tells of all of them, long before each is read. What a listing lacks is not proved.
+    While cancels are being sent there is none: it would hold thousands that are still to be sent.
     """
     listings, account = Listings(run.client), run.account
     pause = PAUSE_SECONDS
     while True:
         await run.client.timing.sleep_async(pause)
-        waiting = [escort for escort in run.escorts.values() if escort.is_sent]
-        if len(waiting) < WORTH_A_LISTING:
+        waiting = run.escorts.values()
+        if len(waiting) < WORTH_A_LISTING or not all(each.is_sent for each in waiting):
             pause = PAUSE_SECONDS
             continue
         try:
@@ -91,8 +91,7 @@ async def watch(run: Run) -> None:
                 return
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             continue
-        is_sending = len(waiting) < len(run.escorts)
-        pause = PAUSE_WHILE_SENDING_SECONDS if is_sending else PAUSE_SECONDS
+        pause = PAUSE_SECONDS
         run.reading.first = {(order.pair.lower(), order.id) for order in listed}
         account.listed = len(run.escorts.keys() & run.reading.first)
         account.proved = listings.proved()
