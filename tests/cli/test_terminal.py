@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from bitopro_orders import unresolved
 from bitopro_sandbox import OrderStatus
 from tests.cli.support import PAIR, Cli, terminal
-from tests.many.support import place, until
+from tests.many.support import place
 
 LONG = "SL-9014867155001234567"
 
@@ -128,14 +127,3 @@ def test_colours_on_a_terminal_and_none_if_they_are_not_wanted(cli: Cli, orders:
     colour = re.compile(r"\x1b\[[0-9;]*3[0-8]")
     assert not colour.search(seen["plain"])
     assert colour.search(seen["coloured"])
-
-
-def test_a_terminal_that_is_held_holds_up_nothing(cli: Cli) -> None:
-    orders = [order_id for _, order_id in place(cli.sandbox, 5)]
-    with terminal(cli, "cancel", PAIR, *orders, "--yes") as shown:
-        cli.at_request(2, lambda: shown.type("C-s"), call="cancel_order")
-        until(lambda: cli.sandbox.book.open_orders() == [], 20)
-        until(lambda: unresolved(cli.journals[0]) == [], 20)
-        shown.type("C-q")
-        assert shown.code() == 0
-    assert all(order_id in shown.text for order_id in orders)
