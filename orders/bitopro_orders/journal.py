@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import stat
+import sys
 import threading
 import weakref
 from collections import deque
@@ -143,7 +144,7 @@ class Ledger:
         """Add a line; the same line twice is one. One that names no order settles none."""
         if "order_id" not in line:
             return
-        key = (line["pair"].lower(), line["order_id"])
+        key = (sys.intern(line["pair"].lower()), line["order_id"])
         event, name = line["event"], line["call"]
         if event == "end" and self._is_settled(line):
             if name is None or line["outcome"] in FINAL_NAMES:

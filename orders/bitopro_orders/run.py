@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import (
@@ -55,6 +56,7 @@ class Asked:
         error: The error to resolve, if it is not to be cancelled.
         tries: How often it came to an end that was kept back.
         seconds: How much time it has left; None if its time has not begun.
+        key: What it is known by: the documents write pairs in both cases.
     """
 
     pair: str
@@ -65,11 +67,11 @@ class Asked:
     error: OutcomeUnknownError | None = None
     tries: int = 0
     seconds: float | None = None
+    key: tuple[str, str] = field(init=False, repr=False)
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What the order is known by: the documents write pairs in both cases."""
-        return self.pair.lower(), self.order_id
+    def __attrs_post_init__(self) -> None:
+        """Make the key, once: thousands of orders wait, each by it in several places."""
+        object.__setattr__(self, "key", (sys.intern(self.pair.lower()), self.order_id))
 
     def about(self, error: BitoProError, attempts: int) -> BitoProError:
         """Say in an error which order it is about."""
