@@ -222,8 +222,8 @@ class _Finder:
         account.proved = self.listings.proved()
         self._is_over = self._quiet_since is not None and began - self._quiet_since >= LAG_SECONDS
         self.run.progress()
-        is_known = self.only or self.listings.lists_untriggered or self._has_swept
-        if not (listed or is_known or self.run.gate.is_closed):
+        is_known = self.listings.lists_untriggered or self._has_swept
+        if self.only is None and not (listed or is_known or self.run.gate.is_closed):
             self._has_swept = True
             await self._sweep()
 

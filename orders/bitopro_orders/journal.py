@@ -256,7 +256,8 @@ class Journal:
         if not self.is_open:
             written.set_result(False)
         else:
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+            # In ASCII, as half a surrogate pair of the exchange's has no other form.
+            text = json.dumps(line, separators=(",", ":"))
             self._lines.put((text.encode() + b"\n", written))
         return written
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bitopro_orders import CancelOutcome, OutcomeUnknownError, __version__, unresolved
-from bitopro_sandbox import OrderStatus, faults
+from bitopro_sandbox import Fault, OrderStatus, faults
+from bitopro_sandbox.faults import Answer
 from tests.cli.support import COMMAND, PAIR, Cli
 from tests.many.support import place, until
 from tests.support import ROOT
@@ -115,6 +117,9 @@ def test_a_file_of_orders(cli: Cli, tmp_path: Path) -> None:
         ("{pair},{id}\npair,id\n", "line 2: pair must be"),
         ("{pair},{id}\n{pair},..\n", "line 2: orderId must be"),
         ("{pair},all\n", "line 1: orderId must be"),
+        ('{pair},"{id}"0\n', "cannot be read"),
+        ('{pair},{id}\n{pair},"{id}', "cannot be read"),
+        ("BTC_U\u017fDT,{id}\n", "line 1: pair must be"),
     ],
 )
 def test_a_bad_line_sends_nothing(cli: Cli, lines: str, told: str) -> None:
@@ -301,6 +306,34 @@ def test_who_does_not_read_holds_up_nothing(cli: Cli) -> None:
     assert (ran.code, ran.ends) == (0, dict.fromkeys(orders, "CANCELLED"))
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_changes_neither_what_is_done_nor_its_code(cli: Cli, closed: str) -> None:
+    (order_id,) = ids(cli, 1)
+    words = shlex.join([*COMMAND, "cancel", PAIR, order_id, "--yes"])
+    ran = subprocess.run(
+        f"{words} {closed}", shell=True, env=cli.environment, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    cli.printed += [ran.stdout, ran.stderr]
+    assert (ran.returncode, "Traceback" in ran.stderr) == (0, False)
+    assert cli.sandbox.book.get(order_id).status is OrderStatus.CANCELLED
+    assert ("CANCELLED" in ran.stdout.upper()) == (">&-" not in closed.split())
+
+
+def test_what_the_exchange_says_may_be_no_text(cli: Cli) -> None:
+    (order_id,) = ids(cli, 1)
+
+    def halved(answer: Answer) -> Answer:
+        return Answer(answer.status, answer.body.replace(b"BUY", b"\\ud800"))
+
+    cli.sandbox.faults.add(Fault(name="halved", rewrite=halved), probability=1, call="get_order")
+    ran = cli.run("status", PAIR, order_id)
+    assert (ran.code, ran.out.split("\t")[1:3]) == (0, [order_id, "\\ud800"])
+    assert cli.run("status", PAIR, order_id, "--json").objects[0]["action"] == "\ud800"
+    ran = cli.run("cancel", PAIR, order_id, "--yes", "--json", PYTHONIOENCODING="ascii:strict")
+    assert ran.ends == {order_id: "CANCELLED"}
+
+
 def test_watch_prints_changes_until_ctrl_c(cli: Cli) -> None:
     (order_id,) = ids(cli, 1)
     process = cli.start("watch", "--json")
@@ -341,6 +374,11 @@ def test_the_sandbox_is_run_in_place(cli: Cli) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 0
+
+
+def test_a_port_that_is_none_is_told_in_a_line(cli: Cli) -> None:
+    ran = cli.run("sandbox", "--port", "99999999")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "websockets"])

@@ -27,6 +27,8 @@ def obey(word: str, what: str) -> None:
             for _ in range(int(what)):
                 Path(os.environ["BEAT"]).touch()
                 time.sleep(0.05)
+        case "leave":
+            os.setpgid(0, os.getpgid(os.getppid()))
         case "read":
             print(f"read {sys.stdin.readline().strip()}", flush=True)
         case "wait":

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bitopro_orders import Timing
+from bitopro_orders.cli.bot import Heartbeat
 from bitopro_sandbox import Sandbox, faults
-from tests.guard.support import DEMO, live
+from tests.guard.support import DEMO, Clock, live
 from tests.many.support import exchange, until
 from tests.support import ROOT
 
@@ -190,6 +193,19 @@ def test_a_bot_that_does_not_heed_is_killed_with_its_children(start: Any, sandbo
     assert not live(sandbox)
 
 
+def test_a_bot_that_has_left_its_group_is_killed_too(start: Any, sandbox: Sandbox) -> None:
+    run = start("--grace", "0.5", *bot("ignore=15", "leave", "print=ready", "wait"))
+    pid = int(run.line())
+    assert run.line() == "ready"
+    os.kill(run.process.pid, signal.SIGTERM)
+    assert run.line() == "told"
+    first_request(sandbox, pid)
+    code, _, err = run.end()
+    assert code == 137
+    assert "are not gone" not in err
+    assert not live(sandbox)
+
+
 def test_the_children_of_a_bot_may_end_in_order(start: Any, sandbox: Sandbox) -> None:
     """As behind a shell script, which dies at once."""
     run = start(*bot("child=ignore=15 print=ready wait", "wait"))
@@ -232,6 +248,33 @@ def test_a_bot_that_hangs(start: Any, sandbox: Sandbox, tmp_path: Path) -> None:
     assert code == 0
     assert f"no heartbeat for 1 s in {beat}: the bot has 10 s to end" in err
     assert not live(sandbox)
+
+
+def test_a_guard_that_was_stopped_looks_before_it_calls_a_bot_silent(tmp_path: Path) -> None:
+    beat, clock = tmp_path / "beat", Clock()
+    has_looked, may_look = threading.Semaphore(0), threading.Semaphore(0)
+
+    def sleep(_: float) -> None:
+        has_looked.release()
+        may_look.acquire()
+
+    def look() -> None:
+        may_look.release()
+        assert has_looked.acquire(timeout=10)
+
+    beat.touch()
+    heartbeat = Heartbeat(beat, 30, Timing(monotonic=clock.monotonic, sleep=sleep))
+    assert has_looked.acquire(timeout=10)
+    clock.turn(60)
+    assert not heartbeat.is_silent, "it has not looked since"
+    os.utime(beat, (1, 1))
+    look()
+    clock.turn(29)
+    look()
+    assert not heartbeat.is_silent
+    clock.turn(1)
+    look()
+    assert heartbeat.is_silent
 
 
 def test_a_heartbeat_that_is_never_there_or_goes_away(

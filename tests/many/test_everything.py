@@ -149,6 +149,23 @@ def test_no_others_are_reached_where_some_are_picked(clear: Do) -> None:
         assert "cancel_all" not in {entry.call for entry in sandbox.journal}
 
 
+class Whitelist(set[str]):
+    """Picks the orders that are in it: an empty one is false."""
+
+    def __call__(self, order: Order) -> bool:
+        return order.id in self
+
+
+def test_a_predicate_that_is_false_itself_still_picks(clear: Do) -> None:
+    with exchange(lists_untriggered=False) as sandbox:
+        hidden = stop_order(sandbox)
+        sandbox.faults.add(faults.other_data([]), times=10_000, call="open_orders")
+        ends, account = clear(sandbox, client=hasty(sandbox), only=Whitelist())
+        assert (ends, account.taken) == ([], 0)
+        assert hidden in live(sandbox)
+        assert all(entry.method == "GET" for entry in sandbox.journal)
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [

@@ -31,7 +31,8 @@ from bitopro_orders import (
     resume_async,
     unresolved,
 )
-from bitopro_sandbox import Sandbox, faults
+from bitopro_sandbox import Fault, Sandbox, faults
+from bitopro_sandbox.faults import Answer
 from tests.many.support import (
     PAIR,
     cancels_of,
@@ -166,6 +167,22 @@ def test_the_next_morning(sandbox: Sandbox, resolve_all: Do, file: Path) -> None
     assert account.done == {State.CANCELLED: 3}
     assert {entry.call for entry in sandbox.journal[seen:]} == {"get_order"}
     assert open_orders(file) == set()
+
+
+def test_what_the_exchange_says_may_be_no_text(
+    sandbox: Sandbox, cancel_all: Do, file: Path
+) -> None:
+    def halved(answer: Answer) -> Answer:
+        return Answer(answer.status, answer.body.replace(b"BUY", b"\\ud800"))
+
+    orders = place(sandbox, 3)
+    fault = Fault(name="halved", rewrite=halved)
+    sandbox.faults.add(fault, probability=1, call="get_order")
+    with Journal(file) as journal:
+        ends, account = cancel_all(sandbox, orders, journal=journal)
+    assert ids(orders) == {named(end) for end in ends}
+    assert account.done == {State.CANCELLED: 3}
+    assert unresolved(file) == []
 
 
 def test_what_stays_unknown_stays_in_the_journal(

@@ -12,4 +12,7 @@ def main() -> NoReturn:
         if (missing.name or "").split(".")[0] not in {"click", "rich"}:
             raise
         sys.exit("bitopro: run  pip install 'bitopro-orders[cli]'  first")
+    except KeyboardInterrupt:
+        print("bitopro: stopped; nothing was sent", file=sys.stderr)
+        sys.exit(130)
     sys.exit(run(sys.argv[1:]))

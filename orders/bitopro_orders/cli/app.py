@@ -17,7 +17,7 @@ from bitopro_orders.connection import OrdersClient, connect
 from bitopro_orders.policy import require_seconds
 
 from . import codes
-from .output import Output
+from .output import Output, open_streams
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -207,8 +207,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    from . import changing, commands, guarding  # noqa: F401 - they add their commands to the group
-
+    open_streams()
     ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
     options = Options(out=Output(is_json="--json" in ours))
     logging.getLogger("bitopro_orders").addHandler(_Notes(options.out))
@@ -218,6 +217,8 @@ def run(arguments: Sequence[str]) -> int:
     code: Any = codes.OK
     try:
         try:
+            from . import changing, commands, guarding  # noqa: F401 - they add their commands
+
             code = app.main(
                 list(arguments), prog_name="bitopro", obj=options, standalone_mode=False
             )
@@ -229,5 +230,6 @@ def run(arguments: Sequence[str]) -> int:
         error = failure
     if error is not None:
         code = options.out.fail(error)
-    options.out.close(code or codes.OK)
+    with contextlib.suppress(KeyboardInterrupt):
+        options.out.close(code or codes.OK)
     return code or codes.OK

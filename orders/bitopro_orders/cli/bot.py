@@ -18,6 +18,8 @@ from bitopro_orders.timing import Timing
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 #: How often is looked at what nothing tells of, in seconds.
 LOOK_SECONDS = 0.05
+#: A look that takes longer, in seconds, is one at a machine that is gone.
+STUCK_SECONDS = 1.0
 #: How long the killed are waited for: nothing may be left of them but what its parent never asked.
 DEAD_SECONDS = 5.0
 
@@ -37,23 +39,29 @@ class Heartbeat:
     def __init__(self, path: Path, after: float, timing: Timing) -> None:
         self._path, self._after, self._timing = path, after, timing
         self._seen: int | None = None
-        self._last_beat = timing.monotonic()
+        self._last_beat = self._looked = timing.monotonic()
+        self._looks_since: float | None = None
         threading.Thread(target=self._look, name="heartbeat", daemon=True).start()
 
     @property
     def is_silent(self) -> bool:
         """Whether it was not renewed for too long."""
-        return self._timing.monotonic() - self._last_beat >= self._after
+        now, since = self._timing.monotonic(), self._looks_since
+        # This process may have been stopped meanwhile: what counts is that it has looked since.
+        is_stuck = since is not None and now - since >= STUCK_SECONDS
+        return (now if is_stuck else self._looked) - self._last_beat >= self._after
 
     def __str__(self) -> str:
         return f"no heartbeat for {self._after:g} s in {self._path}"
 
     def _look(self) -> None:
         while True:
+            self._looks_since = looked = self._timing.monotonic()
             with contextlib.suppress(OSError):
                 written = self._path.stat().st_mtime_ns
                 if written != self._seen:
                     self._seen, self._last_beat = written, self._timing.monotonic()
+            self._looked, self._looks_since = looked, None
             self._timing.sleep(min(LOOK_SECONDS, self._after / 10))
 
 
@@ -100,11 +108,15 @@ class Bot:
         return False
 
     def signal(self, number: int) -> bool:
-        """Send a signal to all of the group; say whether there is anybody."""
+        """Send a signal to all of the group, and to the bot; say whether there is anybody."""
+        pid, is_there = self._process.pid, self.code is None
+        with contextlib.suppress(PermissionError):  # another user's, now
+            if is_there and os.getpgid(pid) != pid:
+                os.kill(pid, number)  # it has left its group
         try:
-            os.killpg(self._process.pid, number)
+            os.killpg(pid, number)
         except ProcessLookupError:
-            return False
+            return is_there
         except PermissionError:
             pass  # some of them are another user's
         return True

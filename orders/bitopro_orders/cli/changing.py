@@ -135,7 +135,7 @@ def cancel_all(
     options.require_confirmable()
     path = journal_path(options)
     client = options.client
-    pair = None if pair is None else pair.upper()
+    pair = None if pair is None else given.in_capitals(pair)
     if not options.yes or options.dry_run:
         orders = options.run(listed(client, pair, QUESTION_SECONDS))
         orders = [order for order in orders if only is None or only(order)]

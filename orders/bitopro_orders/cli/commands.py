@@ -13,6 +13,7 @@ from bitopro_client.types import UNSET
 from bitopro_orders.connection import OrdersClient
 
 from .app import Options, app, examples, reaching
+from .given import in_capitals
 
 #: How long a single question to the exchange may take by default, in seconds.
 QUESTION_SECONDS = 10.0
@@ -20,13 +21,13 @@ QUESTION_SECONDS = 10.0
 
 async def listed(client: OrdersClient, pair: str | None, seconds: float) -> list[Order]:
     """Return the open orders as the exchange lists them."""
-    call = list_open_orders.call(pair=UNSET if pair is None else pair.upper())
+    call = list_open_orders.call(pair=UNSET if pair is None else in_capitals(pair))
     return (await client.run_async(client.steps(call, seconds=seconds))).parsed.data
 
 
 async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -> Order:
     """Return an order as the exchange tells it."""
-    call = get_order.call(pair.upper(), order_id)
+    call = get_order.call(in_capitals(pair), order_id)
     return (await client.run_async(client.steps(call, seconds=seconds))).parsed
 
 

@@ -27,8 +27,14 @@ def named(pair: str, order_ids: Iterable[str]) -> list[tuple[str, str]]:
     return [_order(pair, order_id) for order_id in order_ids]
 
 
+def in_capitals(pair: str) -> str:
+    """Return a pair in capitals; one that is not in ASCII stays, so that its rule refuses it."""
+    # Some letters of other scripts are ASCII letters in capitals: the pair would be another one.
+    return pair.upper() if pair.isascii() else pair
+
+
 def _order(pair: str, order_id: str) -> tuple[str, str]:
-    order = asked((pair.upper(), order_id))
+    order = asked((in_capitals(pair), order_id))
     return order.pair, order.order_id
 
 
@@ -49,7 +55,7 @@ def from_file(path: Path) -> list[tuple[str, str]]:
 
 def _read(file: IO[str], name: str) -> list[tuple[str, str]]:
     orders, wrong = [], []
-    lines = csv.reader(file, skipinitialspace=True)
+    lines = csv.reader(file, skipinitialspace=True, strict=True)
     for fields in lines:
         cells = tuple(cell.strip() for cell in fields)
         is_header = lines.line_num == 1 and tuple(map(str.lower, cells)) == HEADER

@@ -90,7 +90,7 @@ def guard(
     if not (0 <= grace < math.inf):
         raise click.BadParameter("must be seconds from 0 up, such as 10", param_hint="--grace")
     only = None if client_id is None else given.client_ids(client_id)
-    scope = Scope(None if pair is None else pair.upper(), only, lists_untriggered)
+    scope = Scope(None if pair is None else given.in_capitals(pair), only, lists_untriggered)
     path = journal_path(options)
     client = options.client
     # All of this before there is a bot: it must not fail when the bot is dead.

@@ -90,7 +90,7 @@ class Output:
     def object(self, form: Mapping[str, object]) -> None:
         """Print a JSON object, if that is wanted."""
         if self.is_json:
-            self.text(json.dumps(form, ensure_ascii=False, separators=(",", ":")))
+            self.text(json.dumps(form, separators=(",", ":")))
 
     def text(self, line: str) -> None:
         """Print a line on stdout as it is."""
@@ -185,6 +185,16 @@ class Output:
     def is_read(self) -> bool:
         """Whether somebody still reads stdout."""
         return sys.stdout.fileno() not in self._has_failed
+
+
+def open_streams() -> None:
+    """Let what was closed lead nowhere, and let any text be printed, whatever the locale."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif mode == "w":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def envelope(word: str, error: BaseException, text: str = "") -> dict[str, Any]:
