@@ -6,7 +6,7 @@ GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
 HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox tests benchmarks docs
+	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs
 
 .PHONY: help demo test soak bench generate drift lint types record sandbox build lock clean
 .DEFAULT_GOAL := help

@@ -69,7 +69,10 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
         lambda d: d.update(security=[{"apiKey": []}, {"payload": []}, {"signature": []}]),
         "security",
     ),
-    "security on the operation": (lambda d: cancel(d).update(security=[]), "root"),
+    "security on the operation": (
+        lambda d: cancel(d).update(security=[]),
+        "DELETE /orders/{pair}/{orderId}: security is not allowed: it belongs at the root",
+    ),
     "snake_case": (lambda d: cancel(d).update(operationId="cancel_order"), "camelCase"),
     "no summary": (lambda d: cancel(d).pop("summary"), "summary"),
     "no description": (lambda d: cancel(d).pop("description"), "description"),
@@ -119,7 +122,7 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
     "no property example": (lambda d: schema(d, "amount").pop("example"), "example"),
     "an unchecked number": (
         lambda d: operation(d, "listOpenOrders")["parameters"][0]["schema"].update(type="integer"),
-        "texts and booleans",
+        "parameter pair: has no maximum, minimum",
     ),
     "nothing repeated, without a word why": (
         lambda d: operation(d, "cancelAllOrdersOfAllPairs").pop("x-answer-repeats-nothing"),
