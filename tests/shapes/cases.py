@@ -109,6 +109,10 @@ def use(request: pytest.FixtureRequest, exchange: Exchange) -> Use:
     return sync if request.param == "sync" else run_async
 
 
+def these(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
 DONE: dict[str, Any] = {"text": "a"}
 QUERY: dict[str, Any] = {"must_text": "AB", "must_number": -5, "must_flag": False}
 
@@ -157,7 +161,7 @@ REFUSED = [
     *[("take_query", (), {**QUERY, "must_text": bad}, "mustText") for bad in NO_TEXTS],
     *[("take_query", (), {**QUERY, "may_text": bad}, "mayText") for bad in NO_TEXTS],
     *[("take_query", (), {**QUERY, "limit": bad}, "limit") for bad in NO_NUMBERS],
-    *[("take_query", (), {**QUERY, "must_number": bad}, "mustNumber") for bad in (-6, 6, "1")],
+    *[("take_query", (), {**QUERY, "must_number": bad}, "mustNumber") for bad in these(-6, 6, "1")],
     *[("take_query", (), {**QUERY, "must_flag": bad}, "mustFlag") for bad in NO_FLAGS],
     *[("take_query", (), {**QUERY, "may_flag": bad}, "mayFlag") for bad in NO_FLAGS],
     *[("take_query", (), {**QUERY, name: UNSET}, "must") for name in QUERY],
@@ -225,7 +229,7 @@ def test_a_decimal_is_sent_as_text(exchange: Exchange, use: Use) -> None:
 
 NO_MONEY: list[object] = ["-5", "", "1e5", 1.5, 5, None, Decimal(-5), Decimal("NaN"), "1" * 19]
 BAD_BODIES: list[tuple[str, Any, str]] = [
-    *[("send_everything", bad, "body") for bad in (None, [], "", "{}", 5, object())],
+    *[("send_everything", bad, "body") for bad in these(None, [], "", "{}", 5, object())],
     *[
         ("send_everything", {k: v for k, v in SENT.items() if k != name}, f"body.{name}")
         for name in SENT
@@ -238,13 +242,18 @@ BAD_BODIES: list[tuple[str, Any, str]] = [
     *[("send_everything", {**SENT, "maybeMoney": bad}, "body.maybeMoney") for bad in NO_MONEY],
     *[
         ("send_everything", {**SENT, "codes": bad}, "body.codes")
-        for bad in ([], ["AB", "AB"], ["A", "B", "C"], ["a"], [None], "AB", {"..": ["..", 5]}, None)
+        for bad in these(
+            [], ["AB", "AB"], ["A", "B", "C"], ["a"], [None], "AB", {"..": ["..", 5]}, None
+        )
     ],
-    *[("send_everything", {**SENT, "numbers": bad}, "body.numbers") for bad in ([], [-1], ["1"])],
-    *[("send_everything", {**SENT, "flags": bad}, "body.flags") for bad in ([], [1], None)],
+    *[
+        ("send_everything", {**SENT, "numbers": bad}, "body.numbers")
+        for bad in these([], [-1], ["1"])
+    ],
+    *[("send_everything", {**SENT, "flags": bad}, "body.flags") for bad in these([], [1], None)],
     *[
         ("send_everything", {**SENT, "inners": bad}, "body.inners")
-        for bad in ([], [{}], [None], [{"code": ".."}], {"code": "AB"})
+        for bad in these([], [{}], [None], [{"code": ".."}], {"code": "AB"})
     ],
     ("send_everything", {**SENT, "inner": {"code": "AB", "money": "-5"}}, "body.inner.money"),
     ("send_everything", {**SENT, "byKey": {}}, "body.byKey"),
@@ -255,10 +264,10 @@ BAD_BODIES: list[tuple[str, Any, str]] = [
     ("send_lists", {"..": ["..", 5]}, "each key of body"),
     ("send_lists", {"AB": ["..", 5]}, "body"),
     ("send_lists", {"AB": []}, "body"),
-    *[("send_texts", bad, "body") for bad in ([], [".."], "AB", {}, None, [["AB"]])],
-    *[("send_numbers", bad, "body") for bad in ([], [-1], ["1"], [True])],
-    *[("send_flags", bad, "body") for bad in ([], [1], ["true"])],
-    *[("send_models", bad, "body") for bad in ([], [{}], [{"code": "AB"}] * 3, [None])],
+    *[("send_texts", bad, "body") for bad in these([], [".."], "AB", {}, None, [["AB"]])],
+    *[("send_numbers", bad, "body") for bad in these([], [-1], ["1"], [True])],
+    *[("send_flags", bad, "body") for bad in these([], [1], ["true"])],
+    *[("send_models", bad, "body") for bad in these([], [{}], [{"code": "AB"}] * 3, [None])],
 ]
 
 
@@ -348,24 +357,30 @@ BAD_ANSWERS: list[tuple[str, Any]] = [
         ("take_everything", {k: v for k, v in EVERYTHING.items() if k != name})
         for name in EVERYTHING
     ],
-    *[("take_everything", bad) for bad in (None, [], "a", 5)],
-    *[("take_everything", {**EVERYTHING, "number": bad}) for bad in (None, "1", 1.5, True, [])],
-    *[("take_everything", {**EVERYTHING, "flag": bad}) for bad in (None, "true", 1)],
-    *[("take_everything", {**EVERYTHING, "texts": bad}) for bad in (None, {}, "a", [None], [[]])],
-    *[("take_everything", {**EVERYTHING, "done": bad}) for bad in (None, [], {}, "a")],
-    *[("take_everything", {**EVERYTHING, "inlineMap": bad}) for bad in (None, [], {"X": "1"})],
-    *[("take_everything", {**EVERYTHING, "maybeNumbers": bad}) for bad in (["1"], [True], {})],
-    *[("take_everything", {**EVERYTHING, "maybeMany": bad}) for bad in ([None], [{}], {})],
-    *[("take_texts", bad) for bad in (None, {}, "a", [None], [True])],
-    *[("take_numbers", bad) for bad in ({}, ["1"], [None], [1.5], [True])],
-    *[("take_flags", bad) for bad in ({}, [1], ["true"])],
-    *[("take_models", bad) for bad in ({}, [None], [{}], [[]])],
-    *[("take_number_by_key", bad) for bad in ([], {"X": "1"}, {"X": None})],
-    *[("take_flag_by_key", bad) for bad in ([], {"X": 1})],
-    *[("take_text_by_key", bad) for bad in ([], {"X": None}, {"X": {}})],
-    *[("take_done_by_key", bad) for bad in ([], {"X": {}}, {"X": None})],
-    *[("take_texts_by_key", bad) for bad in ([], {"X": "a"}, {"X": [None]})],
-    *[("take_done_lists_by_key", bad) for bad in ([], {"X": DONE}, {"X": [None]})],
+    *[("take_everything", bad) for bad in these(None, [], "a", 5)],
+    *[
+        ("take_everything", {**EVERYTHING, "number": bad})
+        for bad in these(None, "1", 1.5, True, [])
+    ],
+    *[("take_everything", {**EVERYTHING, "flag": bad}) for bad in these(None, "true", 1)],
+    *[
+        ("take_everything", {**EVERYTHING, "texts": bad})
+        for bad in these(None, {}, "a", [None], [[]])
+    ],
+    *[("take_everything", {**EVERYTHING, "done": bad}) for bad in these(None, [], {}, "a")],
+    *[("take_everything", {**EVERYTHING, "inlineMap": bad}) for bad in these(None, [], {"X": "1"})],
+    *[("take_everything", {**EVERYTHING, "maybeNumbers": bad}) for bad in these(["1"], [True], {})],
+    *[("take_everything", {**EVERYTHING, "maybeMany": bad}) for bad in these([None], [{}], {})],
+    *[("take_texts", bad) for bad in these(None, {}, "a", [None], [True])],
+    *[("take_numbers", bad) for bad in these({}, ["1"], [None], [1.5], [True])],
+    *[("take_flags", bad) for bad in these({}, [1], ["true"])],
+    *[("take_models", bad) for bad in these({}, [None], [{}], [[]])],
+    *[("take_number_by_key", bad) for bad in these([], {"X": "1"}, {"X": None})],
+    *[("take_flag_by_key", bad) for bad in these([], {"X": 1})],
+    *[("take_text_by_key", bad) for bad in these([], {"X": None}, {"X": {}})],
+    *[("take_done_by_key", bad) for bad in these([], {"X": {}}, {"X": None})],
+    *[("take_texts_by_key", bad) for bad in these([], {"X": "a"}, {"X": [None]})],
+    *[("take_done_lists_by_key", bad) for bad in these([], {"X": DONE}, {"X": [None]})],
 ]
 
 

@@ -48,11 +48,12 @@ def parameter(name: str, where: str, schema: Node, *, required: bool = True) -> 
     }  # fmt: skip
 
 
-def operation(name: str, answer: Node, *, status: str = "200", **more: object) -> Node:
+def operation(
+    name: str, answer: Node, *, status: str = "200", repeats: Node | None = None, **more: object
+) -> Node:
     errors = DOCUMENT["paths"]["/orders/all"]["delete"]["responses"]
     media = {"schema": answer, "example": {}}
-    if "x-answer-repeats" not in more:
-        more["x-answer-repeats-nothing"] = "It is another shape."
+    nothing = {"x-answer-repeats-nothing": "It is another shape."}
     return {
         "operationId": name,
         "tags": ["shapes"],
@@ -63,6 +64,7 @@ def operation(name: str, answer: Node, *, status: str = "200", **more: object) -
             **{key: value for key, value in errors.items() if key != "200"},
             status: {"description": "Done.", "content": {"application/json": media}},
         },
+        **({"x-answer-repeats": repeats} if repeats else nothing),
         **more,
     }
 
@@ -194,7 +196,7 @@ def document() -> Node:
     whole["paths"] |= {
         "/texts/{code}": {
             "get": operation(
-                "takeText", done, parameters=[code], **{"x-answer-repeats": {"code": "text"}}
+                "takeText", done, parameters=[code], repeats={"code": "text"}
             ),
             "delete": operation("dropText", done, status="202", parameters=[code], deprecated=True),
         },
@@ -204,7 +206,7 @@ def document() -> Node:
                 ref("Name"),
                 # Described in another order than the path has them.
                 parameters=[code, parameter("theNumber", "path", NUMBER)],
-                **{"x-answer-repeats": {"theNumber": "number", "code": "code"}},
+                repeats={"theNumber": "number", "code": "code"},
             ),
         },
         "/query": {
@@ -221,7 +223,7 @@ def document() -> Node:
                     parameter("type", "query", CODE, required=False),
                     parameter("from", "query", NUMBER, required=False),
                 ],
-                **{"x-answer-repeats": {"mayText": "data[].code", "limit": "data[].number"}},
+                repeats={"mayText": "data[].code", "limit": "data[].number"},
             ),
         },
         "/keys": {
@@ -229,13 +231,13 @@ def document() -> Node:
                 "takeKeys",
                 ref("NamedKeys"),
                 parameters=[parameter("code", "query", CODE, required=False)],
-                **{"x-answer-repeats": {"code": "data{}"}},
+                repeats={"code": "data{}"},
             ),
             "post": operation(
                 "sendLists",
                 ref("NamedKeys"),
                 requestBody=sending(ref("SentLists")),
-                **{"x-answer-repeats": {"body": "data{}[]"}},
+                repeats={"body": "data{}[]"},
             ),
         },
         "/everything": {
