@@ -74,9 +74,8 @@ WHY = {
 # What the generated code uses itself, in small letters without underscores.
 OF_MODULES = {
     "asyncio", "asynciodetailed", "body", "call", "cast", "checkbody", "checkboolean",
-    "checknumber", "checktext", "client", "cookies", "getkwargs", "given", "headers", "jsontext",
-    "k", "kwargs", "params", "parse", "partial", "plain", "quote", "shaped", "snapshot", "sync",
-    "syncdetailed", "url", "v", "warndeprecated",
+    "checknumber", "checktext", "client", "given", "headers", "jsontext", "k", "params", "partial",
+    "plain", "quote", "shaped", "snapshot", "sync", "syncdetailed", "url", "v", "warndeprecated",
 }  # fmt: skip
 OF_MODELS = {
     "additionalkeys", "additionalproperties", "additionalproperty", "additionalpropertydata",
@@ -103,7 +102,7 @@ def violations(document: Node) -> Iterator[str]:
 
 def house_violations(document: Node) -> Iterator[str]:
     """Say, a line each, what in the document breaks a rule of this house; whatever it is."""
-    broken = list(_formal("the document", document, document))
+    broken = list(_surely("the document", _formal("the document", document, document)))
     yield from broken
     if not broken:
         yield from _surely("the document", _root(document))
@@ -510,8 +509,8 @@ def _answer(where: str, schema: Node) -> Iterator[str]:
         return
     must, may = UNDERSTOOD[kind]
     yield from _keys(where, schema, must | {"type"}, may | {"description", "example"})
-    if "format" in schema and schema["format"] not in FORMATS.get(kind, ()):
-        yield f"{where}: format must be {' or '.join(sorted(FORMATS.get(kind, {'left out'})))}"
+    if "format" in may and schema.get("format", "int64") not in FORMATS["integer"]:
+        yield f"{where}: format must be int32 or int64"
     if kind == "array":
         yield from _answer_inside(f"{where}: items", schema.get("items"), PLAIN)
     if kind == "object":
@@ -570,7 +569,8 @@ def _leads_somewhere(document: Node, raw: Node, steps: list[str]) -> bool:
         return schema.get("type") in ("string", "integer")
     step, *rest = steps
     if step == "[]":
-        return _leads_somewhere(document, schema.get("items", {}), rest)
+        items = schema["items"] if schema.get("type") == "array" else {}
+        return _leads_somewhere(document, items, rest)
     if step == "{}":
         more = schema.get("additionalProperties", {})
         return bool(more) and (not rest or _leads_somewhere(document, more, rest))
@@ -670,11 +670,10 @@ def _reached(document: Node, node: object) -> set[str]:
             todo += each
         elif isinstance(each, Mapping):
             todo += each.values()
-            kind, _, name = str(each.get("$ref", "")).removeprefix("#/components/").partition("/")
-            if kind == "responses" or (kind == "schemas" and name not in found):
-                found |= {name} if kind == "schemas" else set()
+            if each.get("$ref", "") not in found | {""}:
+                found.add(each["$ref"])
                 todo.append(_resolved(document, each))
-    return found
+    return {ref.rpartition("/")[2] for ref in found if "/schemas/" in ref}
 
 
 def main() -> int:

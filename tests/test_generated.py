@@ -59,22 +59,38 @@ def test_an_edit_an_extra_and_a_missing_file_are_seen(checkout: Path, name: str)
     assert result.stderr.rstrip().endswith("Run: make generate")
 
 
+#: What makes of the spec one that must not be generated, and the line that says so.
+REFUSED = {
+    ("requests: 900", "requests: 0"): (
+        "DELETE /orders/{pair}/{orderId}: x-rate-limit: requests must be a whole number from 1 on"
+    ),
+    ('"200":', '"204":'): "GET /orders/open: must have one success, of 200, 201, 202",
+    ("pattern: ^([A-Z]{1,10}-)?[0-9]{1,20}$", "format: date-time"): (
+        "GET /orders/{pair}/{orderId}: parameter orderId: format must be decimal"
+    ),
+    ('$ref: "#/components/parameters/pair"', '$ref: "#/x/pair"'): (
+        "the document: paths: /orders/{pair}: delete: parameters[0]: #/x/pair must lead to a "
+        "component of this document"
+    ),
+    ("info:", "info: {}\ninfo:"): "bitopro.yaml: while constructing a mapping",
+}
+
+
 @needs_generator
-def test_a_warning_of_the_generator_is_a_failure(tmp_path: Path) -> None:
-    spec = tmp_path / "bitopro.yaml"
+@pytest.mark.parametrize("edit", REFUSED)
+def test_what_must_not_be_generated_is_refused_in_a_line(
+    tmp_path: Path, edit: tuple[str, str]
+) -> None:
+    spec, output = tmp_path / "bitopro.yaml", tmp_path / "client"
     text = (ROOT / "openapi" / "bitopro.yaml").read_text("utf-8")
-    spec.write_text(text.replace('$ref: "#/components/parameters/pair"', '$ref: "#/x/pair"'))
-    output = tmp_path / "client"
-    command: list[str | Path] = [
-        GENERATOR,
-        ROOT / "openapi" / "generate.py",
-        "--spec",
-        spec,
-        "--output",
-        output,
-    ]
+    assert edit[0] in text
+    spec.write_text(text.replace(*edit))
+    command: list[str | Path] = [GENERATOR, ROOT / "openapi" / "generate.py"]
+    command += ["--spec", spec, "--output", output]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode != 0
+    assert result.returncode == 1
+    assert REFUSED[edit] in result.stderr.splitlines()
+    assert "Traceback" not in result.stderr
     assert not output.exists()
 
 

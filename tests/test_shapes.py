@@ -1,5 +1,7 @@
 """Every shape that the rules allow can be generated, is well typed, and does what it says."""
 
+import ast
+import builtins
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +26,55 @@ def generated(folder: Path, spec: object) -> Path:
     return folder / "generated"
 
 
+def names_in(tree: ast.AST) -> set[str]:
+    """Return the names that code uses or binds, without Python's own."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name)
+    found -= {*dir(builtins), "annotations"}
+    return {name for name in found if name == name.lower() and not name.startswith("_")}
+
+
+def plain(names: set[str]) -> set[str]:
+    return {name.replace("_", "") for name in names}
+
+
+def own_names(folder: Path, kind: str) -> set[str]:
+    """Return what the generated code of a kind uses itself, and the spec does not name."""
+    found = set()
+    spec = yaml.safe_load((folder.parent / "spec.yaml").read_text())
+    named = {each["name"] for each in spec["components"]["parameters"].values()}
+    for item in spec["paths"].values():
+        for operation in item.values():
+            named |= {each.get("name", "") for each in operation.get("parameters", [])}
+    if kind == "models":
+        schemas = spec["components"]["schemas"]
+        named = {name for each in schemas.values() for name in each.get("properties", ())}
+        named |= {*schemas, "EverythingInlineMap", "OrdersMessageData"}
+        named |= {f"parse{name}" for name in named}
+        named |= {f"{name}{end}" for name in named for end in ("item", "itemdata")}
+    for file in (folder / "bitopro_client" / kind).rglob("*.py"):
+        found |= plain(names_in(ast.parse(file.read_text())))
+    return found - {name.replace("_", "").lower() for name in named}
+
+
 @needs_generator
 def test_every_shape_that_is_allowed(tmp_path: Path, subtests: pytest.Subtests) -> None:
     spec = document()
     assert list(rules.violations(spec)) == []
     client = generated(tmp_path, spec)
+    with subtests.test("its own names are none that the spec may use"):
+        found = {name for name in own_names(client, "api") if not name.startswith("response20")}
+        assert found == rules.OF_MODULES - {"url"}
+        # `__setitem__` has arguments of its own.
+        assert own_names(client, "models") - {"key", "value"} <= rules.OF_MODELS
     with subtests.test("it is well typed"):
         check = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")]
         typed = subprocess.run(
