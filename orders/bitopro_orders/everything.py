@@ -224,7 +224,7 @@ class _Finder:
         call: Call[CancelledOrders] = (
             cancel_all_orders_of_all_pairs.call()
             if self.pair is None
-            else cancel_all_orders_of_pair.call(self.pair)
+            else cancel_all_orders_of_pair.call(pair=self.pair)
         )
         timing, journal = self.client.timing, self.run.journal
         seconds = min(self.seconds_left(), LONGEST_SWEEP_SECONDS)
