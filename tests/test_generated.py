@@ -123,3 +123,27 @@ def test_the_folder_says_where_to_fix_things() -> None:
     text = (ROOT / "generated" / "README.md").read_text()
     assert len(text.splitlines()) == 3
     assert "make generate" in text
+
+
+def test_the_type_checker_forgets_what_was_renamed_and_renamed_back(tmp_path: Path) -> None:
+    """Its cache keeps that a module is missing, also when it is there again."""
+    (tmp_path / ".venv").mkdir()
+    for name in ("requirements/dev.txt", "pyproject.toml", "Makefile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv" / "ready").touch()
+    (tmp_path / "generated").mkdir()
+    module = tmp_path / "generated" / "get_order.py"
+    module.touch()
+
+    def cache() -> str:
+        command = ["make", "-n", "types"]
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+        words = run.stdout.split()
+        return words[words.index("--cache-dir") + 1]
+
+    before = cache()
+    renamed = module.rename(module.with_name("read_order.py"))
+    assert cache() != before
+    renamed.rename(module)
+    assert cache() == before
