@@ -11,11 +11,11 @@ TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders
 # generated files.
 MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 
-.PHONY: help demo test soak bench generate drift lint types record sandbox build lock clean
+.PHONY: help demo test soak bench bench-many generate drift lint types record sandbox build lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
 	@$(BIN)/python docs/demo.py
@@ -28,6 +28,9 @@ soak: .venv/ready  ## run mixes of faults at random: on outcomes (RUNS=2000), on
 
 bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs nginx; seven minutes)
 	@$(BENCHMARKS) -m benchmarks.run $(BENCH)
+
+bench-many: .venv-benchmarks/ready  ## measure how soon many orders are off the book (eight minutes)
+	@$(BENCHMARKS) -m benchmarks.many $(BENCH)
 
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
 	$(GENERATOR) openapi/generate.py

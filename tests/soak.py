@@ -1,7 +1,7 @@
 """Runs mixes of faults at random, first on the outcomes and then on the throttle.
 
 The outcomes are held against the sandbox's book, in `--runs` mixes whose seconds take no time, and
-how many are unknown is told. Then the throttle's state machine runs for minutes. It ends at the
+how many are unknown is told; then a tenth as many with many orders in each. Then the throttle's state machine runs for minutes. It ends at the
 first violation with 1, and prints the seed that repeats its orders (not what several processes do
 at the same moment).
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hypothesis import seed as seeded
 
+from tests.many.mixes import play
 from tests.outcomes import mixes
 from tests.throttle.machine import Pool, Redis
 from tests.throttle.test_state_machine import Report, machine_of, run
@@ -34,7 +35,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=2000, help="how many mixes on the outcomes")
     parser.add_argument("--keep-going", action="store_true", help="also after a violation")
     chosen = parser.parse_args()
-    if not _outcomes_hold(chosen.runs, 0 if chosen.seed is None else chosen.seed):
+    first_seed = 0 if chosen.seed is None else chosen.seed
+    if not _outcomes_hold(chosen.runs, first_seed):
+        return 1
+    if not _many_hold(range(first_seed, first_seed + chosen.runs // 10)):
         return 1
     kinds = itertools.cycle([chosen.kind] if chosen.kind else KINDS)
     ends = time.monotonic() + chosen.minutes * 60
@@ -80,6 +84,16 @@ def _outcomes_hold(runs: int, first_seed: int) -> bool:
     held = "a violation" if report.violations else "no violation"
     print(f"outcomes: {runs} runs in {time.monotonic() - began:.0f} s, {held}", flush=True)
     return not report.violations
+
+
+def _many_hold(seeds: range) -> bool:
+    """Play mixes with many orders in each, in threads and in tasks."""
+    began = time.monotonic()
+    wrong = [each for seed in seeds for mode in ("sync", "async") for each in play(seed, mode)]
+    print("\n".join(wrong[:20]))
+    held = "a violation" if wrong else "no violation"
+    print(f"many: {2 * len(seeds)} runs in {time.monotonic() - began:.0f} s, {held}", flush=True)
+    return not wrong
 
 
 if __name__ == "__main__":
