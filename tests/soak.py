@@ -1,9 +1,9 @@
 """Runs mixes of faults at random, first on the outcomes and then on the throttle.
 
 The outcomes are held against the sandbox's book, in `--runs` mixes whose seconds take no time, and
-how many are unknown is told; then a tenth as many with many orders in each. Then the throttle's state machine runs for minutes. It ends at the
-first violation with 1, and prints the seed that repeats its orders (not what several processes do
-at the same moment).
+how many are unknown is told; then a tenth as many with many orders in each. Then the throttle's
+state machine runs for minutes. It ends at the first violation with 1, and prints the seed that
+repeats its orders (not what several processes do at the same moment).
 """
 
 import argparse
