@@ -153,8 +153,8 @@ def _keys(
 
 def _texts(where: str, node: Node, *keys: str) -> Iterator[str]:
     for key in keys:
-        if not isinstance(node.get(key), str) or not node[key].strip():
-            yield f"{where}: has no {key}"
+        if not isinstance(node.get(key, "-"), str) or not node.get(key, "-").strip():
+            yield f"{where}: {key} must be text"
 
 
 def _resolved(document: Node, node: Node) -> Node:
@@ -191,10 +191,10 @@ def _root(document: Node) -> Iterator[str]:
     )
     if not re.fullmatch(r"3\.1\.\d+", str(document.get("openapi"))):
         yield "openapi: must be 3.1, such as 3.1.0"
-    about = {"title", "version", "summary", "description"}
+    about = ("title", "version", "summary", "description")
     info = document.get("info", {})
     yield from _keys("info", info, about, {"contact", "license", "termsOfService"})
-    yield from _texts("info", info, *(about & info.keys()))
+    yield from _texts("info", info, *about)
     required = document.get("security", [])
     if len(required) != 1 or required[0] != {name: [] for name in SECURITY}:
         yield f"security: the root must require {', '.join(SECURITY)} together"
@@ -257,7 +257,7 @@ def _operation(
     name = operation.get("operationId", "")
     if not OPERATION_ID.fullmatch(name) or _is_pythons(name):
         yield f"{where}: operationId must be in camelCase, and no word of Python's"
-    yield from _texts(where, operation, *({"summary", "description"} & operation.keys()))
+    yield from _texts(where, operation, "summary", "description")
     tags = operation.get("tags", [])
     if len(tags) != 1 or tags[0] not in [tag.get("name") for tag in document.get("tags", [])]:
         yield f"{where}: must have one tag, of those at the root"
@@ -306,7 +306,7 @@ def _parameter(where: str, parameter: Node) -> Iterator[str]:
     yield from _keys(
         where, parameter, {"name", "in", "required", "description", "schema", "example"}
     )
-    yield from _texts(where, parameter, *({"description"} & parameter.keys()))
+    yield from _texts(where, parameter, "description")
     name, place, schema = parameter["name"], parameter["in"], parameter["schema"]
     if not NAME.fullmatch(name):
         yield f"{where}: the name must be letters and digits, such as orderId"
@@ -340,15 +340,14 @@ def _leaf(where: str, schema: Node) -> Iterator[str]:
     example: Any = schema.get("example")
     if "format" in schema and schema["format"] not in FORMATS.get(kind, ()):
         yield f"{where}: format must be {' or '.join(sorted(FORMATS.get(kind, {'left out'})))}"
-    low, high = (
-        schema.get(f"m{end}{'Length' if kind == 'string' else 'imum'}") for end in ("in", "ax")
-    )
     if kind == "boolean":
         if "example" in schema and type(example) is not bool:
             yield f"{where}: the example must be true or false"
         return
+    least, most = ("minLength", "maxLength") if kind == "string" else ("minimum", "maximum")
+    low, high = schema.get(least), schema.get(most)
     if type(low) is not int or type(high) is not int or low > high:
-        yield f"{where}: the least and the most must be whole numbers, in this order"
+        yield f"{where}: {least} and {most} must be whole numbers, in this order"
         return
     if kind == "integer":
         if type(example) is not int or not low <= example <= high:

@@ -282,11 +282,11 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
     ),
     "bounds that are no numbers": (
         with_parameter(schema={**NUMBER, "minimum": "1"}, example=1),
-        "parameter another: the least and the most must be whole numbers",
+        "parameter another: minimum and maximum must be whole numbers",
     ),
     "bounds in the wrong order": (
         with_parameter(schema={**NUMBER, "minimum": 10}, example=1),
-        "parameter another: the least and the most must be whole numbers",
+        "parameter another: minimum and maximum must be whole numbers",
     ),
     "a step": (
         with_parameter(schema={**NUMBER, "multipleOf": 2}, example=1),
