@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any, Generic, Literal, NoReturn, TypeVar
+from typing import Any, Final, Generic, Literal, NoReturn, TypeVar
 
 from attrs import field, fields, frozen, has
 
@@ -26,6 +26,9 @@ class Unset:
 
 
 UNSET: Unset = Unset()
+
+#: What the body is called in `Call.arguments` and in `Operation.answer_repeats`.
+BODY_NAME: Final = "body"
 
 T = TypeVar("T")
 
@@ -152,7 +155,7 @@ class Call(Generic[T]):
     def _differs(self, parameter: str, answer: Any) -> bool:
         """Say whether the answer names something else than what was asked for."""
         steps = _steps(self.operation.answer_repeats[parameter])
-        if parameter == "body":
+        if parameter == BODY_NAME:
             places = [at for at, step in enumerate(steps) if step in {"{}", "[]"}]
             asked = set(_named(self.body, steps[places[0] :]))
         elif parameter in self.arguments:
@@ -464,6 +467,7 @@ def _shown(value: object) -> str:
 
 
 __all__ = [
+    "BODY_NAME",
     "UNSET",
     "Call",
     "Operation",

@@ -15,8 +15,7 @@ from typing import Any, cast
 
 from attrs import evolve
 
-from bitopro_client.api.orders import cancel_order_batch
-from bitopro_client.types import UNSET, Unset
+from bitopro_client.types import BODY_NAME, UNSET, Unset
 
 from .account import Account
 from .batches import Batches
@@ -351,11 +350,10 @@ def _left_behind(journal: Journal) -> list[Asked]:
 def _each_order(errors: Iterable[object]) -> Iterator[object]:
     """Return the errors, and in place of one about a batch one for each of its orders."""
     for error in errors:
-        body = cancel_order_batch.Names.body
-        if not isinstance(error, OutcomeUnknownError) or body not in error.arguments:
+        if not isinstance(error, OutcomeUnknownError) or BODY_NAME not in error.arguments:
             yield error
             continue
-        for pair, order_ids in json.loads(error.arguments[body]).items():
+        for pair, order_ids in json.loads(error.arguments[BODY_NAME]).items():
             for order_id in order_ids:
                 yield about_cancel(copy.copy(error), pair, order_id, error.attempts)
 

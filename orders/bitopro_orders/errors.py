@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
-from bitopro_client.api.orders import cancel_order, cancel_order_batch
+from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
+from bitopro_client.types import BODY_NAME
 
 from . import forms
 
@@ -160,7 +161,7 @@ class OutcomeUnknownError(BitoProError):
     @property
     def advice(self) -> str:
         """What to do next."""
-        if cancel_order_batch.Names.body in self.arguments:
+        if BODY_NAME in self.arguments:
             return "Find out with resolve_many(), or read the orders, before doing anything else"
         if order_named_by(self.arguments) is None:
             return "Read the orders that it is about before doing anything else"

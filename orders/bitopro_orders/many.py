@@ -24,7 +24,8 @@ from typing import Any, Self, TypeVar
 
 from attrs import define
 
-from bitopro_client.api.orders import cancel_order, cancel_order_batch
+from bitopro_client.api.orders import cancel_order
+from bitopro_client.types import BODY_NAME
 
 from .account import Account, End
 from .errors import InvalidArgumentError, OutcomeUnknownError, order_named_by
@@ -47,7 +48,7 @@ def error_of_many(errors: list[OutcomeUnknownError]) -> OutcomeUnknownError:
             orders.setdefault(named[0], []).append(named[1])
     error = OutcomeUnknownError(f"{INTERRUPTED}, for {len(errors)} orders")
     error.operation = cancel_order.OPERATION.name
-    error.arguments = {cancel_order_batch.Names.body: json.dumps(orders)}
+    error.arguments = {BODY_NAME: json.dumps(orders)}
     error.attempts = sum(each.attempts for each in errors)
     error.sent_ms = max(each.sent_ms for each in errors)
     return error

@@ -413,11 +413,11 @@ def test_an_answer_about_something_else_is_none(
     exchange.answer = answer
     with pytest.raises(OutcomeUnknownError, match="not about the") as raised:
         use(name, *args, **kwargs)
-    named = operation(name).Names
     if name == "take_number":
+        named = operation(name).Names
         assert raised.value.arguments == {named.the_number: "7", named.code: "AB"}
     if name == "send_lists":
-        assert json.loads(raised.value.arguments[named.body]) == kwargs["body"]
+        assert json.loads(raised.value.arguments["body"]) == kwargs["body"]
 
 
 def test_an_answer_about_what_was_asked_for_is_one(exchange: Exchange, use: Use) -> None:

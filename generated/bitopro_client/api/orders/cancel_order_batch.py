@@ -1,6 +1,6 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from ...client import Client
 from ...models.cancelled_orders import CancelledOrders
@@ -28,13 +28,6 @@ OPERATION = Operation(
     ),
     answer_repeats={"body": "data{}[]"},
 )
-
-
-class Names:
-    """The keys of `Call.arguments`: what the exchange calls the arguments."""
-
-    body: Final = "body"
-
 
 BODY: dict[str, Any] = {
     "type": "object",
