@@ -1,8 +1,9 @@
 """Write the generated client: `make generate` and `make drift` call this.
 
-It runs openapi-python-client as its command line does, with three additions: the templates also
-see each operation's raw description (`operations`), which the generator's own model leaves out;
-every file is stamped on its first line; and any warning is a failure.
+It runs openapi-python-client as its command line does, with four additions: a spec that breaks a
+rule of the house (rules.py) is refused before; the templates also see each operation's raw
+description (`operations`), which the generator's own model leaves out; every file is stamped on its
+first line; and any warning is a failure.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.strings import PythonIdentifier
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
+from rules import METHODS, SUCCESSES, house_violations
 
 HERE = Path(__file__).resolve().parent
 SPEC = HERE / "bitopro.yaml"
@@ -80,13 +82,11 @@ def raw_operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return every operation by operationId, with its method, path, parameters and body."""
     operations = {}
     for path, item in document["paths"].items():
-        for method in item.keys() & {"get", "put", "post", "delete"}:
+        for method in item.keys() & METHODS:
             raw = item[method]
-            parameters = [
-                resolve(document, p) for p in item.get("parameters", []) + raw.get("parameters", [])
-            ]
+            parameters = [resolve(document, p) for p in raw.get("parameters", [])]
             body = raw.get("requestBody", {}).get("content", {}).get("application/json")
-            success = next(v for k, v in raw["responses"].items() if k.startswith("2"))
+            success = next(v for k, v in raw["responses"].items() if k in SUCCESSES)
             answer = resolve(document, success)["content"]["application/json"]["schema"]
             shape = answer_shape(document, answer)
             operations[raw["operationId"]] = {
@@ -107,17 +107,21 @@ def describe_parameters(document: dict[str, Any]) -> None:
         parameter
         for item in document["paths"].values()
         for operation in item.values()
-        if isinstance(operation, dict)
         for parameter in operation.get("parameters", [])
     ]
     for parameter in inline + list(document["components"].get("parameters", {}).values()):
-        if "schema" in parameter and "$ref" not in parameter["schema"]:
-            parameter["schema"].setdefault("description", parameter["description"])
+        if "schema" in parameter:
+            parameter["schema"]["description"] = parameter["description"]
 
 
-def build(spec: Path, output: Path) -> list[GeneratorError]:
-    """Generate the client of `spec` into the new folder `output`; return what went wrong."""
-    document = YAML(typ="safe").load(spec)
+def build(spec: Path, output: Path) -> list[str]:
+    """Generate the client of `spec` into the new folder `output`; return what is wrong."""
+    try:
+        document = YAML(typ="safe").load(spec)
+    except YAMLError as error:
+        return [f"{spec.name}: {error}"]
+    if broken := list(house_violations(document)):
+        return broken
     describe_parameters(document)
     config = Config.from_sources(
         ConfigFile.load_from_path(HERE / "generator.yaml"),
@@ -129,7 +133,7 @@ def build(spec: Path, output: Path) -> list[GeneratorError]:
     )
     data = GeneratorData.from_dict(document, config=config)
     if isinstance(data, GeneratorError):
-        return [data]
+        return [f"{data.header}: {data.detail}"]
     project = Project(openapi=data, config=config, custom_template_path=HERE / "templates")
     project.env.filters["python_literal"] = python_literal
     project.env.globals.update(
@@ -144,7 +148,7 @@ def build(spec: Path, output: Path) -> list[GeneratorError]:
     for file in output.rglob("*"):
         if file.is_file():
             file.write_text(STAMP + file.read_text("utf-8"), "utf-8")
-    return errors
+    return [f"{error.header}: {error.detail}" for error in errors]
 
 
 def read_tree(folder: Path) -> dict[str, str]:
@@ -188,10 +192,8 @@ def main() -> int:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / "bitopro_client"
-        errors = build(arguments.spec, fresh)
-        for error in errors:
-            print(f"{error.header}: {error.detail}", file=sys.stderr)
-        if errors:
+        if errors := build(arguments.spec, fresh):
+            print("\n".join(errors), file=sys.stderr)
             return 1
         if arguments.check:
             report = differences(read_tree(arguments.output), read_tree(fresh))

@@ -59,22 +59,38 @@ def test_an_edit_an_extra_and_a_missing_file_are_seen(checkout: Path, name: str)
     assert result.stderr.rstrip().endswith("Run: make generate")
 
 
+#: What makes of the spec one that must not be generated, and the line that says so.
+REFUSED = {
+    ("requests: 900", "requests: 0"): (
+        "DELETE /orders/{pair}/{orderId}: x-rate-limit: requests must be a whole number from 1 on"
+    ),
+    ('"200":', '"204":'): "GET /orders/open: must have one success, of 200, 201, 202",
+    ("pattern: ^([A-Z]{1,10}-)?[0-9]{1,20}$", "format: date-time"): (
+        "GET /orders/{pair}/{orderId}: parameter orderId: format must be decimal"
+    ),
+    ('$ref: "#/components/parameters/pair"', '$ref: "#/x/pair"'): (
+        "the document: paths: /orders/{pair}: delete: parameters[0]: #/x/pair must lead to a "
+        "component of this document"
+    ),
+    ("info:", "info: {}\ninfo:"): "bitopro.yaml: while constructing a mapping",
+}
+
+
 @needs_generator
-def test_a_warning_of_the_generator_is_a_failure(tmp_path: Path) -> None:
-    spec = tmp_path / "bitopro.yaml"
+@pytest.mark.parametrize("edit", REFUSED)
+def test_what_must_not_be_generated_is_refused_in_a_line(
+    tmp_path: Path, edit: tuple[str, str]
+) -> None:
+    spec, output = tmp_path / "bitopro.yaml", tmp_path / "client"
     text = (ROOT / "openapi" / "bitopro.yaml").read_text("utf-8")
-    spec.write_text(text.replace('$ref: "#/components/parameters/pair"', '$ref: "#/x/pair"'))
-    output = tmp_path / "client"
-    command: list[str | Path] = [
-        GENERATOR,
-        ROOT / "openapi" / "generate.py",
-        "--spec",
-        spec,
-        "--output",
-        output,
-    ]
+    assert edit[0] in text
+    spec.write_text(text.replace(*edit))
+    command: list[str | Path] = [GENERATOR, ROOT / "openapi" / "generate.py"]
+    command += ["--spec", spec, "--output", output]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode != 0
+    assert result.returncode == 1
+    assert REFUSED[edit] in result.stderr.splitlines()
+    assert "Traceback" not in result.stderr
     assert not output.exists()
 
 
@@ -107,3 +123,27 @@ def test_the_folder_says_where_to_fix_things() -> None:
     text = (ROOT / "generated" / "README.md").read_text()
     assert len(text.splitlines()) == 3
     assert "make generate" in text
+
+
+def test_the_type_checker_forgets_what_was_renamed_and_renamed_back(tmp_path: Path) -> None:
+    """Its cache keeps that a module is missing, also when it is there again."""
+    (tmp_path / ".venv").mkdir()
+    for name in ("requirements/dev.txt", "pyproject.toml", "Makefile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv" / "ready").touch()
+    (tmp_path / "generated").mkdir()
+    module = tmp_path / "generated" / "get_order.py"
+    module.touch()
+
+    def cache() -> str:
+        command = ["make", "-n", "types"]
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+        words = run.stdout.split()
+        return words[words.index("--cache-dir") + 1]
+
+    before = cache()
+    renamed = module.rename(module.with_name("read_order.py"))
+    assert cache() != before
+    renamed.rename(module)
+    assert cache() == before

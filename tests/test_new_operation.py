@@ -170,6 +170,7 @@ def with_open_orders() -> dict[str, Any]:
             },
         }
     }  # fmt: skip
+    del document["components"]["schemas"]["OrderIdsByPair"]
     document["components"]["schemas"]["OrderIds"] = {
         "description": "Order ids by pair.",
         "type": "object",
@@ -241,7 +242,7 @@ def with_open_orders() -> dict[str, Any]:
         "description": "The cancelled orders.",
         "type": "object",
         "required": ["data"],
-        "properties": {"data": {"$ref": "#/components/schemas/OrderIds"}},
+        "properties": {"data": {"$ref": "#/components/schemas/CancelledIdsByPair"}},
     }
     return document
 

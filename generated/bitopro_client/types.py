@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any, Generic, Literal, NoReturn, TypeVar
+from typing import Any, Final, Generic, Literal, NoReturn, TypeVar
 
 from attrs import field, fields, frozen, has
 
@@ -27,15 +27,20 @@ class Unset:
 
 UNSET: Unset = Unset()
 
+#: What the body is called in `Call.arguments` and in `Operation.answer_repeats`.
+BODY_NAME: Final = "body"
+
 T = TypeVar("T")
 
 # Made once: `json.loads` makes a decoder each time it is asked for other numbers. NaN and Infinity
 # are no JSON and no number either: they count as null.
 _DECODE = json.JSONDecoder(parse_float=str, parse_constant=lambda _: None).decode
 _PLAIN = {"str": str, "int": int, "bool": bool}
+_EXACT = {"integer": int, "boolean": bool}
 _STEP = re.compile(r"\{\}|\[\]|\w+")
 # No documented body is so deep; one that contains itself is.
 _DEEPEST = 20
+_PACKAGE = __name__.removesuffix("types")
 # A number in a text is no secret, and shows what is wrong.
 _NUMBER = re.compile(r"[-+]?[0-9.]{1,24}")
 
@@ -150,7 +155,7 @@ class Call(Generic[T]):
     def _differs(self, parameter: str, answer: Any) -> bool:
         """Say whether the answer names something else than what was asked for."""
         steps = _steps(self.operation.answer_repeats[parameter])
-        if parameter == "body":
+        if parameter == BODY_NAME:
             places = [at for at, step in enumerate(steps) if step in {"{}", "[]"}]
             asked = set(_named(self.body, steps[places[0] :]))
         elif parameter in self.arguments:
@@ -210,6 +215,8 @@ def shaped(value: Any, shape: Mapping[str, Any]) -> Any:
         return [shaped(each, shape["items"]) for each in value]
     if kind == "string":
         return _text(value)
+    if kind in _EXACT and type(value) is not _EXACT[kind]:
+        raise TypeError(f"{kind} is {type(value).__name__}")
     return value
 
 
@@ -273,8 +280,8 @@ def plain(value: Any) -> Any:
 
 
 def given(name: str, value: object) -> dict[str, str]:
-    """Return an optional text under its name; nothing, if it is left out or no text."""
-    return {name: value} if isinstance(value, str) else {}
+    """Return a text or a number under its name, as text; nothing, if it is left out or neither."""
+    return {name: str(value)} if type(value) is str or type(value) is int else {}
 
 
 def snapshot(value: Any, depth: int = 0) -> Any:
@@ -329,14 +336,42 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII)
 
 
-def check_boolean(parameter: str, value: object) -> None:
-    """Raise unless `value` is True, False or UNSET: the text "false" would count as true.
+def check_number(
+    parameter: str, value: object, *, minimum: int, maximum: int, example: int
+) -> None:
+    """Raise unless `value` is a whole number within the bounds.
 
     Raises:
         errors.InvalidArgument: Naming the parameter, the rule, and what it was.
     """
-    if not isinstance(value, bool | Unset):
+    if type(value) is not int or not minimum <= value <= maximum:
+        _refuse(parameter, f"a whole number from {minimum} to {maximum}", example, value)
+
+
+def check_boolean(parameter: str, value: object) -> None:
+    """Raise unless `value` is True or False: the text "false" would count as true.
+
+    Raises:
+        errors.InvalidArgument: Naming the parameter, the rule, and what it was.
+    """
+    if type(value) is not bool:
         raise InvalidArgument(parameter, "True or False", _shown(value))
+
+
+def warn_deprecated(operation: Operation) -> None:
+    """Warn that an operation is deprecated, at the line outside this package that calls it."""
+    # Imported when it is needed: both take long, and few operations are deprecated.
+    import inspect
+    import warnings
+
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"{operation.name} is deprecated by the exchange, which may take it away",
+        DeprecationWarning,
+        stacklevel=level,
+    )
 
 
 def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any:
@@ -379,11 +414,15 @@ def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any
             example=schema["example"],
         )
     elif kind == "integer":
-        low, high = schema["minimum"], schema["maximum"]
-        if type(value) is not int or not low <= value <= high:
-            _refuse(name, f"a whole number from {low} to {high}", example, value)
-    elif type(value) is not bool:
-        raise InvalidArgument(name, "True or False", _shown(value))
+        check_number(
+            name,
+            value,
+            minimum=schema["minimum"],
+            maximum=schema["maximum"],
+            example=schema["example"],
+        )
+    else:
+        check_boolean(name, value)
     return value
 
 
@@ -428,6 +467,7 @@ def _shown(value: object) -> str:
 
 
 __all__ = [
+    "BODY_NAME",
     "UNSET",
     "Call",
     "Operation",
@@ -436,6 +476,7 @@ __all__ = [
     "Unset",
     "check_body",
     "check_boolean",
+    "check_number",
     "check_text",
     "fitted",
     "given",
@@ -443,4 +484,5 @@ __all__ = [
     "plain",
     "shaped",
     "snapshot",
+    "warn_deprecated",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 
 from bitopro_auth.credentials import Secret
+from bitopro_client.models import Error
 
 from .errors import (
     AuthenticationError,
@@ -100,7 +101,8 @@ def is_about_identity(message: str) -> bool:
 def exchange_message(content: bytes, secrets: Collection[Secret] = ()) -> str:
     """Return the text of `{"error": "<text>"}`, in one line, masked; empty for any other body."""
     try:
-        message = json.loads(content)["error"]
+        body = json.loads(content)
+        message: object = Error.from_dict(body).error if isinstance(body, dict) else ""
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
     if not isinstance(message, str):

@@ -15,12 +15,18 @@ from typing import Any, cast
 
 from attrs import evolve
 
-from bitopro_client.types import UNSET, Unset
+from bitopro_client.types import BODY_NAME, UNSET, Unset
 
 from .account import Account
 from .batches import Batches
 from .connection import OrdersClient
-from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .errors import (
+    BitoProError,
+    InvalidArgumentError,
+    NotSentError,
+    OutcomeUnknownError,
+    order_named_by,
+)
 from .journal import Journal
 from .listing import watch
 from .many import AsyncManyOutcomes, Make, ManyOutcomes, many, many_async
@@ -324,32 +330,30 @@ def _same(item: Asked) -> Asked:
 
 def _unknown(item: object) -> Asked:
     """Return the order that an error is about."""
-    names = item.arguments if isinstance(item, OutcomeUnknownError) else {}
-    if not isinstance(item, OutcomeUnknownError) or not {"pair", "orderId"} <= names.keys():
+    named = order_named_by(item.arguments) if isinstance(item, OutcomeUnknownError) else None
+    if not isinstance(item, OutcomeUnknownError) or named is None:
         raise InvalidArgumentError(
             f"each of errors must be an OutcomeUnknownError about orders, not {type(item).__name__}"
         )
     begun = Begun(item.accepted, item.sent_ms)
-    return Asked(names["pair"], names["orderId"], begun, item.attempts, error=item)
+    return Asked(*named, begun, item.attempts, error=item)
 
 
 def _left_behind(journal: Journal) -> list[Asked]:
     return [
-        Asked(
-            error.arguments["pair"], error.arguments["orderId"],
-            Begun(error.accepted, error.sent_ms), error.attempts, call,
-        )
+        Asked(*named, Begun(error.accepted, error.sent_ms), error.attempts, call)
         for call, error in journal.unresolved()
-    ]  # fmt: skip
+        if (named := order_named_by(error.arguments))
+    ]
 
 
 def _each_order(errors: Iterable[object]) -> Iterator[object]:
     """Return the errors, and in place of one about a batch one for each of its orders."""
     for error in errors:
-        if not isinstance(error, OutcomeUnknownError) or "body" not in error.arguments:
+        if not isinstance(error, OutcomeUnknownError) or BODY_NAME not in error.arguments:
             yield error
             continue
-        for pair, order_ids in json.loads(error.arguments["body"]).items():
+        for pair, order_ids in json.loads(error.arguments[BODY_NAME]).items():
             for order_id in order_ids:
                 yield about_cancel(copy.copy(error), pair, order_id, error.attempts)
 

@@ -5,15 +5,22 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from attrs import fields
+
 from bitopro_client.models import Order
-from bitopro_client.types import fitted
+from bitopro_client.types import UNSET, fitted
 
 from .states import FINAL, LEAST_MILLISECONDS, LIVE, decimal_of
 
-TEXTS = (
-    *("id", "pair", "action", "type", "price", "avgExecutionPrice"),
-    *("originalAmount", "remainingAmount", "executedAmount"),
+_ORDER = fields(Order)
+_TEXTS = (
+    *(_ORDER.id, _ORDER.pair, _ORDER.action, _ORDER.type_),
+    *(_ORDER.price, _ORDER.avg_execution_price),
+    *(_ORDER.original_amount, _ORDER.remaining_amount, _ORDER.executed_amount),
 )
+_TIMES = (_ORDER.updated_timestamp, _ORDER.timestamp)
+#: What the streams call the client's number, and nobody else.
+_CLIENT_ID = "clientID"
 
 Key = tuple[str, str]
 
@@ -54,19 +61,22 @@ def read_message(content: str | bytes) -> Message:
 def _order_of(entry: object) -> Order:
     if not isinstance(entry, dict):
         raise ValueError("an order is not an object")  # noqa: TRY004 - a message, not a call
-    fields = {name: value for name, value in entry.items() if value is not None}
-    if "clientID" in fields:
-        fields["clientId"] = fields.pop("clientID")
-    for name in TEXTS:
+    try:
+        order = Order.from_dict({name: each for name, each in entry.items() if each is not None})
+    except LookupError as missing:
+        raise ValueError(f"an order has no {missing.args[0]}") from None
+    if _CLIENT_ID in order.additional_properties:
+        order.client_id = order.additional_properties.pop(_CLIENT_ID)
+    for text in _TEXTS:
+        value = getattr(order, text.name)
         # A whole number is as exact as text, so an id or an amount may be one.
-        if type(fields.get(name)) is int:
-            fields[name] = str(fields[name])
-        if not isinstance(fields.get(name), str) or not fields[name]:
-            raise ValueError(f"an order's {name} is not text")
-    for name in ("status", "updatedTimestamp", "timestamp"):
-        if type(fields.get(name, None if name == "status" else 0)) is not int:
-            raise ValueError(f"an order's {name} is not a whole number")
-    order = fitted(Order.from_dict(fields))
+        if value == "" or type(value) not in (str, int):
+            raise ValueError(f"an order's {text.name} is not text")
+    for number in (_ORDER.status, *_TIMES):
+        value = getattr(order, number.name)
+        if type(value) is not int and (number is _ORDER.status or value is not UNSET):
+            raise ValueError(f"an order's {number.name} is not a whole number")
+    order = fitted(order)
     _state_of(order)
     return order
 

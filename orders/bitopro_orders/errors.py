@@ -19,7 +19,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
+from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import Order
+from bitopro_client.types import BODY_NAME
 
 from . import forms
 
@@ -159,9 +161,9 @@ class OutcomeUnknownError(BitoProError):
     @property
     def advice(self) -> str:
         """What to do next."""
-        if "body" in self.arguments:
+        if BODY_NAME in self.arguments:
             return "Find out with resolve_many(), or read the orders, before doing anything else"
-        if not {"pair", "orderId"} <= self.arguments.keys():
+        if order_named_by(self.arguments) is None:
             return "Read the orders that it is about before doing anything else"
         if self.accepted:
             return (
@@ -210,3 +212,10 @@ class OutcomeUnknownError(BitoProError):
         except forms.WRONG as wrong:
             raise InvalidArgumentError(forms.refusal("OutcomeUnknownError", wrong)) from None
         return error
+
+
+def order_named_by(arguments: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the pair and the id of the one order that a call's arguments name; None if none."""
+    names = cancel_order.Names
+    pair, order_id = arguments.get(names.pair), arguments.get(names.order_id)
+    return None if pair is None or order_id is None else (pair, order_id)

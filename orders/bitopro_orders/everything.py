@@ -246,7 +246,7 @@ class _Finder:
         call: Call[CancelledOrders] = (
             cancel_all_orders_of_all_pairs.call()
             if self.listings.pair is None
-            else cancel_all_orders_of_pair.call(self.listings.pair)
+            else cancel_all_orders_of_pair.call(pair=self.listings.pair)
         )
         client, journal = self.listings.client, self.run.journal
         timing = client.timing

@@ -25,9 +25,10 @@ from typing import Any, Self, TypeVar
 from attrs import define
 
 from bitopro_client.api.orders import cancel_order
+from bitopro_client.types import BODY_NAME
 
 from .account import Account, End
-from .errors import InvalidArgumentError, OutcomeUnknownError
+from .errors import InvalidArgumentError, OutcomeUnknownError, order_named_by
 from .outcomes import INTERRUPTED
 from .run import Run
 
@@ -43,10 +44,11 @@ def error_of_many(errors: list[OutcomeUnknownError]) -> OutcomeUnknownError:
         return errors[0]
     orders: dict[str, list[str]] = {}
     for each in errors:
-        orders.setdefault(each.arguments["pair"], []).append(each.arguments["orderId"])
+        if (named := order_named_by(each.arguments)) is not None:
+            orders.setdefault(named[0], []).append(named[1])
     error = OutcomeUnknownError(f"{INTERRUPTED}, for {len(errors)} orders")
     error.operation = cancel_order.OPERATION.name
-    error.arguments = {"body": json.dumps(orders)}
+    error.arguments = {BODY_NAME: json.dumps(orders)}
     error.attempts = sum(each.attempts for each in errors)
     error.sent_ms = max(each.sent_ms for each in errors)
     return error

@@ -27,6 +27,7 @@ from .errors import (
     NotSentError,
     OutcomeUnknownError,
     RejectedError,
+    order_named_by,
 )
 from .policy import require_seconds
 from .reading import Reading, about_cancel
@@ -531,7 +532,9 @@ def confirmation(
             if it is read as live.
     """
     reading = Reading(client, pair, order_id, timeout, told.reading if told else None)
-    call = cancel_order.call(pair, order_id, is_all_strategy_canceled=is_all_strategy_canceled)
+    call = cancel_order.call(
+        pair=pair, order_id=order_id, is_all_strategy_canceled=is_all_strategy_canceled
+    )
     now = client.timing.monotonic
     may_have_worked, is_astray = begun is not None, False
     accepted, sent_ms = (begun.accepted, begun.sent_ms) if begun else (False, 0)
@@ -647,11 +650,12 @@ def resolution(
 ) -> Generator[Step, Any, CancelOutcome]:
     """Read an order until it is proved what became of it; see `resolve`."""
     require_seconds("under_way_seconds", under_way_seconds)
-    pair, order_id = error.arguments.get("pair"), error.arguments.get("orderId")
-    if pair is None or order_id is None:
+    named = order_named_by(error.arguments)
+    if named is None:
         raise InvalidArgumentError(
             "error must be about one order, such as that of a cancel: it names no pair and orderId"
         )
+    pair, order_id = named
     reading, tally = Reading(client, pair, order_id, timeout), Tally(error.attempts)
     gone_ms = error.sent_ms + round((under_way_seconds + LAG_SECONDS) * 1000)
     live = 0

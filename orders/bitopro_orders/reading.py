@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 def about_cancel(error: E, pair: str, order_id: str, attempts: int = 0) -> E:
     """Say in an error which cancel it is about, and how many requests of it have left."""
     error.operation = cancel_order.OPERATION.name
-    error.arguments = {"pair": pair, "orderId": order_id}
+    error.arguments = cancel_order.call(pair=pair, order_id=order_id).arguments
     error.attempts = attempts
     return error
 
@@ -70,7 +70,7 @@ class Reading:
 
     def read(self) -> Generator[Step, Any, Order | BitoProError]:
         """Read once; return the order, or why it could not be read."""
-        call = get_order.call(self._pair, self._order_id)
+        call = get_order.call(pair=self._pair, order_id=self._order_id)
         self.began_at = self._client.timing.monotonic()
         try:
             order = (

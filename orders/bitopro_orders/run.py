@@ -90,16 +90,13 @@ def asked(item: object) -> Asked:
             f"{type(item).__name__}"
         )
     pair, order_id = item
+    call = cancel_order.call(pair=pair, order_id=order_id)
     try:
-        cancel_order.call(pair, order_id).request_kwargs()
+        call.request_kwargs()
     except InvalidArgument as broken:
         error = InvalidArgumentError(str(broken))
         error.operation = cancel_order.OPERATION.name
-        error.arguments = {
-            name: text
-            for name, text in (("pair", pair), ("orderId", order_id))
-            if isinstance(text, str)
-        }
+        error.arguments = {k: v for k, v in call.arguments.items() if isinstance(v, str)}
         raise error from None
     return Asked(pair, order_id)
 

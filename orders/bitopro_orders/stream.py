@@ -524,7 +524,9 @@ class OrderHistory:
                     continue
                 due_at[key] = new_enough
                 try:
-                    self._take(await get_order.asyncio(*key, client=client))
+                    pair, order_id = key
+                    order = await get_order.asyncio(pair=pair, order_id=order_id, client=client)
+                    self._take(order)
                 except Exception as error:  # noqa: BLE001 - a client without connect() raises any
                     logger.warning("an order was not read: %s", type(error).__name__)
                     if _may_heal(error):

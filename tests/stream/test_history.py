@@ -585,7 +585,7 @@ async def test_closing_ends_connecting_and_backing_off_at_once() -> None:
 async def test_closing_ends_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
     started = asyncio.Event()
 
-    async def read(*_: object, client: object) -> Order:
+    async def read(**_: object) -> Order:
         started.set()
         await asyncio.sleep(60)
         raise AssertionError

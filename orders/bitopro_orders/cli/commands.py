@@ -27,7 +27,7 @@ async def listed(client: OrdersClient, pair: str | None, seconds: float) -> list
 
 async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -> Order:
     """Return an order as the exchange tells it."""
-    call = get_order.call(in_capitals(pair), order_id)
+    call = get_order.call(pair=in_capitals(pair), order_id=order_id)
     return (await client.run_async(client.steps(call, seconds=seconds))).parsed
 
 

@@ -24,8 +24,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bitopro_client.api.orders import cancel_order
 from bitopro_orders.account import Account, Book, End
-from bitopro_orders.errors import BitoProError, NotSentError, OutcomeUnknownError, RejectedError
+from bitopro_orders.errors import (
+    BitoProError,
+    NotSentError,
+    OutcomeUnknownError,
+    RejectedError,
+    order_named_by,
+)
 from bitopro_orders.forms import decimal_text
 from bitopro_orders.journal import Journal
 from bitopro_orders.many import AsyncManyOutcomes
@@ -279,7 +286,8 @@ def show(out: Output, end: End) -> None:
 
 def named_in(error: BitoProError) -> tuple[str, str]:
     """Return the pair and the id of the order that an error is about."""
-    return error.arguments.get("pair", NOTHING), error.arguments.get("orderId", NOTHING)
+    names, arguments = cancel_order.Names, error.arguments
+    return arguments.get(names.pair, NOTHING), arguments.get(names.order_id, NOTHING)
 
 
 def _row(end: End) -> list[str]:
@@ -315,7 +323,7 @@ def conclude(
         out.summary["book"] = account.book.name
         out.say(BOOKS[account.book], "" if account.book is Book.CLEAN else "bold yellow")
     # The exchange's own cancel of all orders names none.
-    named = [error for error in account.unknown if "orderId" in error.arguments]
+    named = [error for error in account.unknown if order_named_by(error.arguments)]
     if named:
         out.say(f"What is unknown is settled by:  {_command(named, journals)}", "bold red")
     if len(named) < len(account.unknown):

@@ -1,6 +1,6 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from ...client import Client
@@ -31,6 +31,13 @@ OPERATION = Operation(
 )
 
 
+class Names:
+    """The keys of `Call.arguments`: what the exchange calls the arguments."""
+
+    pair: Final = "pair"
+    order_id: Final = "orderId"
+
+
 def _get_kwargs(
     pair: str,
     order_id: str,
@@ -45,6 +52,7 @@ def _get_kwargs(
         max_length=41,
         example="BTC_TWD",
     )
+
     check_text(
         "orderId",
         order_id,
@@ -53,7 +61,9 @@ def _get_kwargs(
         max_length=31,
         example="2959906694",
     )
-    check_boolean("isAllStrategyCanceled", is_all_strategy_canceled)
+
+    if is_all_strategy_canceled is not UNSET:
+        check_boolean("isAllStrategyCanceled", is_all_strategy_canceled)
 
     params: dict[str, Any] = {}
 

@@ -1,6 +1,6 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from ...client import Client
@@ -28,6 +28,13 @@ OPERATION = Operation(
 )
 
 
+class Names:
+    """The keys of `Call.arguments`: what the exchange calls the arguments."""
+
+    pair: Final = "pair"
+    order_id: Final = "orderId"
+
+
 def _get_kwargs(
     pair: str,
     order_id: str,
@@ -40,6 +47,7 @@ def _get_kwargs(
         max_length=41,
         example="BTC_TWD",
     )
+
     check_text(
         "orderId",
         order_id,

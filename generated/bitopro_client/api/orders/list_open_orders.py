@@ -1,6 +1,6 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ...client import Client
 from ...models.open_orders import OpenOrders
@@ -29,6 +29,13 @@ OPERATION = Operation(
     ),
     answer_repeats={"pair": "data[].pair"},
 )
+
+
+class Names:
+    """The keys of `Call.arguments`: what the exchange calls the arguments."""
+
+    pair: Final = "pair"
+
 
 SHAPE: dict[str, Any] = {
     "type": "object",
