@@ -6,18 +6,18 @@ GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
 HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox tests benchmarks docs
+	sandbox/bitopro_sandbox tests benchmarks docs openapi/surface.py openapi/changes.py
 
-.PHONY: help demo test soak bench generate drift lint types record sandbox build lock clean
+.PHONY: help demo test soak bench generate drift surface change-report lint types record sandbox build lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
 	@$(BIN)/python docs/demo.py
 
-test: lint types drift  ## everything that must hold before a change is shared
+test: lint types drift change-report  ## everything that must hold before a change is shared
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 soak: .venv/ready  ## run mixes of faults at random: on outcomes (RUNS=2000), on the throttle (MINUTES=10)
@@ -29,8 +29,15 @@ bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
 	$(GENERATOR) openapi/generate.py
 
-drift: .venv-generator/ready  ## fail if generated/bitopro_client is not what the spec gives
+drift: .venv-generator/ready .venv/ready  ## fail if the client is not what the spec gives, or openapi/surface is old
 	$(GENERATOR) openapi/generate.py --check
+	$(BIN)/python openapi/surface.py --check
+
+surface: .venv/ready  ## write openapi/surface, what importers see, anew
+	$(BIN)/python openapi/surface.py
+
+change-report: .venv/ready  ## say what changed for importers since the last release (BASE=<tag or commit>)
+	@$(BIN)/python openapi/changes.py $(BASE)
 
 lint: .venv/ready  ## ruff over hand-written code, and the house rules of the spec
 	$(BIN)/ruff check $(HAND_WRITTEN)
