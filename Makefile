@@ -6,7 +6,8 @@ GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
 HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox tests benchmarks docs openapi/surface.py openapi/changes.py
+	sandbox/bitopro_sandbox tests benchmarks docs \
+	openapi/surface.py openapi/spec_changes.py openapi/surface_changes.py openapi/changes.py
 
 .PHONY: help demo test soak bench generate drift surface change-report lint types record sandbox build lock clean
 .DEFAULT_GOAL := help

@@ -176,7 +176,7 @@ def constructor(node: ast.ClassDef, *, only_by_name: bool) -> list[ast.stmt]:
             continue
         name = said.get("alias", name_of(each).lstrip("_")).strip("'")
         parameter = f"{name}: {ast.unparse(unquoted(each.annotation))}"
-        parameter += f" = {default}" if default else ""
+        parameter += f" = {'...' if default.startswith('_') else default}" if default else ""
         kind = by_name if only_by_name or said.get("kw_only") == "True" else positional
         kind.append(parameter)
     parameters = positional + (by_name if len(by_name) > 1 else [])
@@ -265,7 +265,9 @@ def surface(source: Source, package: str) -> str:
         if module.partition(".")[0] != package or where in seen:
             continue
         seen.add(where)
-        section = done.setdefault(home.get(where, module), {})
+        # Where hand-written code keeps what it leads to is its own business.
+        elsewhere = module if package == "bitopro_client" else f"{package}.*"
+        section = done.setdefault(home.get(where, elsewhere), {})
         kept = [k for node in source.definitions(module, name) if (k := stub(node))]
         section[name] = "\n".join(map(ast.unparse, kept))
         waiting += [found for node in kept for found in leads_to(source, module, node)]
