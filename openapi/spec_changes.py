@@ -17,6 +17,8 @@ RESERVED = ({*dir(builtins), *keyword.kwlist} | {"self", "true", "false", "datet
 #: What says nothing that a program follows.
 WORDS = {"$comment", "contact", "description", "example", "examples", "externalDocs", "info"}
 WORDS |= {"license", "openapi", "summary", "title", "x-answer-repeats-nothing"}
+#: Who does what the document says at its root.
+OWNERS = {"servers": "bitopro_client.client.DEFAULT_BASE_URL", "security": "bitopro_auth"}
 #: The least that is let through, and the most.
 LEAST = {"exclusiveMinimum", "minItems", "minLength", "minProperties", "minimum"}
 MOST = {"exclusiveMaximum", "maxItems", "maxLength", "maxProperties", "maximum"}
@@ -104,14 +106,15 @@ class Specs:
 
     def __init__(self, before: Node, after: Node) -> None:
         self._documents = before, after
+        self._follows = True
         self._found: dict[str, tuple[Kind, set[str]]] = {}
         self._seen: set[tuple[str, str, bool, str]] = set()
 
     def changes(self) -> list[Change]:
         """Return the differences, the breaking ones first."""
         for key in self._keys(*self._documents) - {"paths", "components", "info"}:
-            name = "bitopro_client.client.DEFAULT_BASE_URL" if key == "servers" else "bitopro_auth"
-            self._walk(key, *self._both(key), At(key, name, asks=True))
+            at = At(key, OWNERS.get(key, "bitopro_client"), asks=True)
+            self._walk(key, *self._both(key), at)
         self._walk("info", *self._both("info"), At("info", "bitopro_client", asks=True))
         self._operations()
         components = [each or {} for each in self._both("components")]
@@ -131,7 +134,7 @@ class Specs:
 
     def streams(self) -> list[Change]:
         """Return the differences of two descriptions of the streams, which are not generated."""
-        self._seen = set()
+        self._follows = False
         for key in self._keys(*self._documents):
             at = At(f"streams: {key}", "bitopro_orders.order_history", asks=True)
             self._walk(key, *self._both(key), at)
@@ -187,6 +190,7 @@ class Specs:
     def _by_id(self, document: Node) -> dict[str, Node]:
         return {
             item[method]["operationId"]: {
+                **{key: value for key, value in item.items() if key not in METHODS},
                 **item[method],
                 "path": path,
                 "method": method,
@@ -231,8 +235,12 @@ class Specs:
 
     def _walk(self, key: str, before: Node, after: Node, at: At) -> None:
         refs = [n.get("$ref", "") if isinstance(n, Mapping) else "" for n in (before, after)]
-        old, new = self._resolved(0, before), self._resolved(1, after)
-        if any(refs):
+        old, new = before, after
+        if any(refs) and self._follows:
+            old, new = self._resolved(0, before), self._resolved(1, after)
+            if all(refs):
+                for each in sorted(self._keys(before, after) - {"$ref"}):
+                    self._walk(each, before.get(each), after.get(each), at.below(each))
             is_object = "object" in [each.get("type") for each in (old, new) if each]
             if is_object and refs[0] != refs[1]:
                 names = [ref.rpartition("/")[2] or "inline" for ref in refs]
@@ -263,8 +271,6 @@ class Specs:
 
     def _leaf(self, key: str, old: Node, new: Node, at: At) -> None:
         are_lists = isinstance(old, list) and isinstance(new, list) and len(old) == len(new)
-        if old == new and not are_lists:
-            return
         # A list of objects is compared one by one: servers, alternatives.
         if are_lists and all(isinstance(each, Mapping) for each in old + new):
             for number, (one, other) in enumerate(zip(old, new, strict=True)):
@@ -275,7 +281,7 @@ class Specs:
         if key in WORDS:
             self._note(Kind.WORDING, f"{at.label} reworded", at)
             return
-        texts = ["nothing" if each is None else f"`{str(each)[:100]}`" for each in (old, new)]
+        texts = ["nothing" if each is None else f"`{str(each)[:300]}`" for each in (old, new)]
         self._note(judged(key, old, new, asks=at.asks), f"{at.label}: {' → '.join(texts)}", at)
 
     def _properties(self, old: Node, new: Node, at: At) -> None:

@@ -159,6 +159,8 @@ def function_changes(was: Function, now: Function) -> Iterator[tuple[Kind, str]]
         theirs = old[name]
         if theirs.place not in (-1, mine.place):
             yield Kind.BREAKING, f"{where}: has another place"
+        elif theirs.place != mine.place:
+            yield Kind.ADDITIVE, f"{where}: may be given by its place"
         if theirs.annotation != mine.annotation:
             wider = widens(union(theirs.annotation), union(mine.annotation))
             kind = Kind.ADDITIVE if wider or mine.annotation in ("Any", "object") else Kind.BREAKING
