@@ -35,7 +35,7 @@ drift: .venv-generator/ready .venv/ready  ## fail if the client is not what the 
 	$(BIN)/python openapi/surface.py --check
 
 surface: .venv/ready  ## write openapi/surface, what importers see, anew
-	$(BIN)/python openapi/surface.py
+	$(BIN)/python openapi/surface.py $(RELEASE:%=--release)
 
 change-report: .venv/ready  ## say what changed for importers since the last release (BASE=<tag or commit>)
 	@$(BIN)/python openapi/changes.py $(BASE)

@@ -2,17 +2,21 @@
 
 One text a package, as Python stubs: what `__all__` names, each with its signature, types, defaults
 and public members, and the types of ours that these lead to. It is read from the source, nothing is
-imported. What the spec says of an operation beyond Python is in `changes.py`.
+imported. Of the operations the text says, too, what the spec demands and Python does not show.
 """
 
 import argparse
 import ast
+import json
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SURFACE = ROOT / "openapi" / "surface"
@@ -289,9 +293,40 @@ def formatted(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", run.stdout)
 
 
+def wire(document: Any) -> Iterator[str]:  # noqa: ANN401 - as YAML gives it
+    """Return what the spec says of each operation that Python does not: limits and patterns."""
+
+    def rule(node: Any) -> Any:  # noqa: ANN401
+        while isinstance(node, dict) and "$ref" in node:
+            target = document
+            for key in node["$ref"].removeprefix("#/").split("/"):
+                target = target[key]
+            node = target
+        if not isinstance(node, dict):
+            return node
+        return {k: rule(v) for k, v in node.items() if k not in ("description", "example")}
+
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if "operationId" not in operation:
+                continue
+            limit = operation["x-rate-limit"]
+            times = f"{limit['requests']} in {limit['period-seconds']} s"
+            yield f"# {method.upper()} {path}: {operation['operationId']}"
+            yield f"#   limit {limit['group']}: {times}, per {' and '.join(limit['per'])}"
+            for each in map(rule, item.get("parameters", []) + operation.get("parameters", [])):
+                may = "" if each.get("required") else ", may be left out"
+                yield f"#   {each['in']} {each['name']}: {json.dumps(each['schema'])}{may}"
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                yield f"#   body: {json.dumps(rule(media['schema']))}"
+
+
 def surfaces(root: Path) -> dict[str, str]:
     """Return the surface of every package of a checkout."""
-    return {package: surface(Source(root), package) for package in PACKAGES}
+    found = {package: surface(Source(root), package) for package in PACKAGES}
+    document = yaml.safe_load((root / "openapi" / "bitopro.yaml").read_text("utf-8"))
+    found["bitopro_client"] += "\n".join(["", "# on the wire", *wire(document), ""])
+    return found
 
 
 def write(folder: Path) -> None:
@@ -323,7 +358,8 @@ def main() -> int:
     write(SURFACE)
     if arguments.release:
         kept = RELEASED / version(ROOT)
-        shutil.copytree(SURFACE, kept, dirs_exist_ok=True)
+        # What was released stays as it was: copytree refuses a folder that is there.
+        shutil.copytree(SURFACE, kept)
         for name in ("bitopro.yaml", "streams.yaml"):
             shutil.copy(ROOT / "openapi" / name, kept)
     return 0
