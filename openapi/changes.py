@@ -46,20 +46,29 @@ def work_tree(root: Path) -> State:
 
 
 def base(name: str | None) -> State:
-    """Return the state of a release, the last one by default, or of a tag or commit."""
+    """Return the state of a release, the last one by default, or of a tag or commit.
+
+    A commit whose version is not released yet counts as that of the last release: the next version
+    has to live up to all that came since.
+    """
     releases = {each.name: each for each in surface.RELEASED.iterdir()}
-    name = name or max(releases, key=numbers)
+    last = max(releases, key=numbers)
+    name = name or last
     if folder := releases.get(name.removeprefix("v")):
         texts = {file.stem: file.read_text("utf-8") for file in folder.glob("*.txt")}
         return load(folder, folder.name, texts)
     archive = subprocess.run(  # noqa: S603 - git, with a name that must be a commit's
         ["git", "archive", "--format=tar", f"{name}^{{commit}}"],  # noqa: S607
-        cwd=surface.ROOT, capture_output=True, check=True,
+        cwd=surface.ROOT, capture_output=True, check=False,
     )  # fmt: skip
+    if archive.returncode:
+        known = ", ".join(sorted(releases, key=numbers))
+        raise SystemExit(f"BASE must be a release ({known}), a tag or a commit, not {name!r}")
     with tempfile.TemporaryDirectory() as folder_name:
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
             tar.extractall(folder_name, filter="data")
-        return work_tree(Path(folder_name))
+        found = work_tree(Path(folder_name))
+    return found if found.version in releases else found._replace(version=last)
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -120,9 +129,9 @@ def shortcomings(changes: list[Change], before: State, version: str, changelog: 
     return found
 
 
-def report(changes: list[Change], before: State, version: str) -> str:
+def report(changes: list[Change], since: str, before: State, version: str) -> str:
     """Return the changes as Markdown."""
-    lines = [f"# Changes since {before.version}", ""]
+    lines = [f"# Changes since {since}", ""]
     if changes:
         least = smallest(before.version, changes[0].kind)
         lines += [f"The smallest version allowed is {least}; this is {version}."]
@@ -142,7 +151,7 @@ def main() -> int:
     arguments = parser.parse_args()
     before, after = base(arguments.base), work_tree(surface.ROOT)
     changes = compare(before, after)
-    print(report(changes, before, after.version))
+    print(report(changes, arguments.base or before.version, before, after.version))
     changelog = (surface.ROOT / "CHANGELOG.md").read_text("utf-8")
     found = shortcomings(changes, before, after.version, changelog)
     print("\n".join(["", *(f"NOT YET: {each}" for each in found)]) if found else "")

@@ -265,9 +265,7 @@ class Specs:
             elif each == "required" and isinstance(pair[0] or pair[1], list):
                 self._required(old, new, at)
             else:
-                # These keys are names of the exchange, not words of OpenAPI.
-                word = "" if key in ("content", "securitySchemes") else each
-                self._walk(word, *pair, at if each in ("schema", "content") else at.below(each))
+                self._walk(each, *pair, at if each in ("schema", "content") else at.below(each))
 
     def _leaf(self, key: str, old: Node, new: Node, at: At) -> None:
         are_lists = isinstance(old, list) and isinstance(new, list) and len(old) == len(new)

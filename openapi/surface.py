@@ -338,8 +338,10 @@ def write(folder: Path) -> None:
 
 def version(root: Path) -> str:
     """Return the version of a checkout."""
-    text = (root / "orders" / "bitopro_orders" / "version.py").read_text("utf-8")
-    found = re.search(r'__version__ = "(.+)"', text)
+    # 0.1.0 had it in pyproject.toml.
+    files = root / "orders" / "bitopro_orders" / "version.py", root / "pyproject.toml"
+    text = next(file for file in files if file.exists()).read_text("utf-8")
+    found = re.search(r'^(?:__version__|version) = "(.+)"', text, re.MULTILINE)
     return found[1] if found else ""
 
 

@@ -1,7 +1,9 @@
 """Each edit of the spec and of the packages is judged right, and too small a version refused."""
 
+import ast
 import copy
 import importlib
+import inspect
 import shutil
 import subprocess
 import sys
@@ -443,7 +445,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "-f", "."], [*who, "commit", "-qm", "a"], ["tag", "t"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    released = tmp_path / "openapi" / "released" / surface.version(ROOT)
+    released.mkdir(exist_ok=True)
     monkeypatch.setattr(surface, "ROOT", tmp_path)
+    monkeypatch.setattr(surface, "RELEASED", released.parent)
     return tmp_path
 
 
@@ -452,7 +457,7 @@ def test_an_edit_is_reported_and_refused(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["changes.py", "t"])
     assert changes.main() == 0
-    assert capsys.readouterr().out.strip() == "# Changes since " + surface.version(ROOT)
+    assert capsys.readouterr().out.strip() == "# Changes since t"
 
     spec = checkout / "openapi" / "bitopro.yaml"
     spec.write_text(spec.read_text("utf-8").replace("requests: 900", "requests: 90"), "utf-8")
@@ -468,8 +473,17 @@ def test_an_edit_is_reported_and_refused(
     assert "bitopro_orders.connect(outlet=): added" in said
     assert "NOT YET: the version is" in said
 
+    monkeypatch.setattr(surface, "version", lambda root: "9.0.0")
+    assert changes.main() == 1, "the changelog is not about it"
+    assert "NOT YET: the version is" not in capsys.readouterr().out
 
-def test_the_last_release_is_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_a_base_that_is_none_is_named() -> None:
+    with pytest.raises(SystemExit, match=r"a release \(0\.1\.0.*, not 'nonsense'"):
+        changes.base("nonsense")
+
+
+def test_the_last_release_is_the_base() -> None:
     last = changes.base(None)
     assert last.version == max((f.name for f in surface.RELEASED.iterdir()), key=changes.numbers)
     assert set(last.surfaces) == set(surface.PACKAGES)
@@ -479,10 +493,34 @@ def test_the_last_release_is_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "operation listOpenOrders: added" in found
 
 
-def test_the_surface_is_what_may_be_imported(tmp_path: Path) -> None:
-    """Its names are those that Python finds, and a change of one is seen."""
-    for package, text in surface.surfaces(ROOT).items():
-        module = importlib.import_module(package)
-        found = surface_changes.Surface(text).nodes
-        for name in set(module.__all__) - {"__version__", "faults"}:
-            assert f"{package}.{name}" in found, name
+def test_a_renamed_operation_is_nothing_new() -> None:
+    found = judge(lambda d: cancel(d).update(operationId="cancelOneOrder"), DOCUMENT)
+    assert [each.what for each in found] == ["operation cancelOrder: renamed to cancelOneOrder"]
+    assert set(found[0].names) == {CANCEL, "bitopro_client.api.orders.cancel_one_order"}
+
+
+@pytest.mark.parametrize("package", surface.PACKAGES)
+def test_the_surface_is_what_python_finds(package: str) -> None:
+    """Its names are those that can be imported, and are called as it says."""
+    written = surface_changes.Surface(surface.surfaces(ROOT)[package])
+    names = [n for n in written.nodes if ".*." not in n and not n.endswith(".OrdersClient")]
+    functions = 0
+    for name in names:
+        owner, _, member = name.rpartition(".")
+        if owner in written.nodes:
+            continue
+        found = getattr(importlib.import_module(owner), member)
+        maker = written.nodes.get(f"{name}.__init__", written.nodes[name])[0]
+        if not isinstance(maker, surface_changes.Function) or "fixture" in ast.unparse(maker):
+            continue
+        functions += 1
+        said = set(surface_changes.parameters(maker)) - {"self"}
+        private = {n.lstrip("_") for n in getattr(found, "__annotations__", {}) if n[0] == "_"}
+        takes = set(inspect.signature(found).parameters)
+        assert said <= takes, name
+        assert takes - said <= private, name
+    exported = importlib.import_module(package).__all__
+    assert {f"{package}.{n}" for n in exported} - set(names) <= {
+        "bitopro_orders.OrdersClient", "bitopro_orders.__version__", "bitopro_sandbox.faults",
+    }  # fmt: skip
+    assert functions > 3
