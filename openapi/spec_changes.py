@@ -245,6 +245,9 @@ class Specs:
             if is_object and refs[0] != refs[1]:
                 names = [ref.rpartition("/")[2] or "inline" for ref in refs]
                 self._note(Kind.BREAKING, f"{at.label}: {names[0]} → {names[1]}", at)
+                if names[1] in self._documents[0]["components"]["schemas"]:
+                    # Another model, not this one by another name.
+                    return
             if refs[0] == refs[1]:
                 kind, name = refs[0].split("/")[-2:]
                 at = at._replace(label=f"{kind.removesuffix('s')} {name}")
@@ -279,8 +282,12 @@ class Specs:
         if key in WORDS:
             self._note(Kind.WORDING, f"{at.label} reworded", at)
             return
+        verdict = judged(key, old, new, asks=at.asks)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            differ = {each for each in self._keys(old, new) if old.get(each) != new.get(each)}
+            old, new = ({k: v for k, v in each.items() if k in differ} for each in (old, new))
         texts = ["nothing" if each is None else f"`{str(each)[:300]}`" for each in (old, new)]
-        self._note(judged(key, old, new, asks=at.asks), f"{at.label}: {' → '.join(texts)}", at)
+        self._note(verdict, f"{at.label}: {' → '.join(texts)}", at)
 
     def _properties(self, old: Node, new: Node, at: At) -> None:
         befores, afters = old.get("properties", {}), new.get("properties", {})
@@ -288,7 +295,7 @@ class Specs:
             place = at.below(f"property {name}", f"{at.name}.{python_name(name)}")
             if name in befores and name in afters:
                 self._walk("property", befores[name], afters[name], place)
-            elif name in new.get("required", ()):
+            elif name in afters and name in new.get("required", ()):
                 self._note(Kind.BREAKING, f"{place.label}: added, and required", place)
             else:
                 self._added(name in afters, place)

@@ -35,6 +35,11 @@ def order(document: Document) -> Document:
     return found
 
 
+def cancelled(document: Document) -> Document:
+    found: Document = document["components"]["schemas"]["CancelledOrder"]["properties"]
+    return found
+
+
 def limit(document: Document, name: str = "cancelOrder") -> Document:
     found: Document = operation(document, name)["x-rate-limit"]
     return found
@@ -497,6 +502,20 @@ def test_a_renamed_operation_is_nothing_new() -> None:
     found = judge(lambda d: cancel(d).update(operationId="cancelOneOrder"), DOCUMENT)
     assert [each.what for each in found] == ["operation cancelOrder: renamed to cancelOneOrder"]
     assert set(found[0].names) == {CANCEL, "bitopro_client.api.orders.cancel_one_order"}
+
+
+def test_another_model_is_said_once_and_a_renamed_one_is_compared() -> None:
+    edit = EDITS["a 409 of another schema"][0]
+    assert [e.what for e in judge(edit, DOCUMENT) if e.kind is not WORDING] == [
+        "response Conflict: application/json: Error → Order"
+    ]
+
+    def rename_and_cut(document: Document) -> None:
+        cancelled(document).pop("price")
+        rename_schema(document)
+
+    found = judge(rename_and_cut, DOCUMENT)
+    assert any("property price: removed" in each.what for each in found)
 
 
 @pytest.mark.parametrize("package", surface.PACKAGES)
