@@ -27,7 +27,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from bitopro_auth import BitoProAuth
     from bitopro_client import Client
+    from bitopro_client.types import Operation
     from bitopro_orders import OrdersClient
+    from bitopro_orders.throttle import Question
     from bitopro_orders.transport import Attempt
 
 API_KEY, API_SECRET, IDENTITY = "benchmark-key", "benchmark-secret", "benchmark@example.com"
@@ -66,14 +68,23 @@ def connect_ours(base_url: str, in_flight: int = 1) -> "OrdersClient":
     from bitopro_client.api.orders import cancel_order
     from bitopro_orders import SendingPolicy, connect
 
+    def never_reached(question: "Question") -> "Question":
+        windows = (window._replace(requests=10**9) for window in question.windows)
+        return question._replace(windows=tuple(windows))
+
     credentials = Credentials(API_KEY, API_SECRET, IDENTITY)
     client = connect(credentials, base_url=base_url, policy=SendingPolicy(in_flight=in_flight))
-    sender, operation = client._sender, cancel_order.OPERATION  # noqa: SLF001 - as said above
-    question, part = sender._question(operation)  # noqa: SLF001
-    unreached = tuple(window._replace(requests=10**9) for window in question.windows)
-    unreached_question = question._replace(windows=unreached), part
-    sender._questions[operation.name] = unreached_question  # noqa: SLF001
+    count_otherwise(client, cancel_order.OPERATION, never_reached)
     return client
+
+
+def count_otherwise(
+    client: "OrdersClient", operation: "Operation", change: "Callable[[Question], Question]"
+) -> None:
+    """Let a client count an operation by other numbers than the exchange's."""
+    sender = client._sender  # noqa: SLF001 - nobody else is to count otherwise
+    question, part = sender._question(operation)  # noqa: SLF001
+    sender._questions[operation.name] = change(question), part  # noqa: SLF001
 
 
 @contextmanager
@@ -178,11 +189,18 @@ async def httpx_with_auth_async(base_url: str) -> AsyncIterator[CancelAsync]:
         yield cancel
 
 
+def connect_ccxt(base_url: str, *, limited: bool = False) -> Any:  # noqa: ANN401 - it is untyped
+    """Open ccxt, with its rate limit on or off."""
+    settings = {**_ccxt_settings(base_url), "enableRateLimit": limited}
+    exchange: Any = import_module("ccxt").bitopro(settings)
+    exchange.set_markets([_CCXT_MARKET])
+    return exchange
+
+
 @contextmanager
 def ccxt(base_url: str) -> Iterator[Cancel]:
     """ccxt, its rate limit off."""
-    exchange: Any = import_module("ccxt").bitopro(_ccxt_settings(base_url))
-    exchange.set_markets([_CCXT_MARKET])
+    exchange = connect_ccxt(base_url)
     try:
         yield lambda order_id: str(exchange.cancel_order(order_id, SYMBOL)["id"])
     finally:
@@ -230,7 +248,7 @@ def standard_library_by_hand(base_url: str) -> Iterator[Cancel]:
             mine.connection = http.client.HTTPSConnection(address.netloc, context=context)
             opened.append(mine.connection)
         path = f"{address.path}/orders/{PAIR}/{order_id}"
-        mine.connection.request("DELETE", path, headers=_signed())
+        mine.connection.request("DELETE", path, headers=signed())
         return str(json.loads(mine.connection.getresponse().read())["orderId"])
 
     try:
@@ -252,7 +270,7 @@ async def aiohttp_by_hand(base_url: str) -> AsyncIterator[CancelAsync]:
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def cancel(order_id: str) -> str:
-            async with session.delete(_url(base_url, order_id), headers=_signed()) as answer:
+            async with session.delete(_url(base_url, order_id), headers=signed()) as answer:
                 return str((await answer.json())["orderId"])
 
         yield cancel
@@ -285,6 +303,7 @@ ASYNC: dict[str, OpenAsync] = {
 
 _CCXT_MARKET = {
     "id": PAIR,
+    "uppercaseId": PAIR,
     "symbol": SYMBOL,
     "base": "BTC",
     "quote": "TWD",
@@ -344,7 +363,8 @@ def _url(base_url: str, order_id: str) -> str:
     return f"{base_url}/orders/{PAIR}/{order_id}"
 
 
-def _signed() -> dict[str, str]:
+def signed() -> dict[str, str]:
+    """Return the headers of a request that carries a nonce."""
     text = json.dumps({"identity": IDENTITY, "nonce": time.time_ns() // 1_000_000})
     payload = base64.b64encode(text.encode())
     return {

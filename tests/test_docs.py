@@ -1,8 +1,10 @@
 """The pages in `docs/` say what the code says."""
 
+import inspect
 import re
 
 from bitopro_orders import State, failures
+from bitopro_orders.cli import codes
 from tests.support import ROOT
 
 PAGE = (ROOT / "docs" / "outcomes.md").read_text("utf-8")
@@ -23,3 +25,10 @@ def test_every_state_is_explained() -> None:
     assert {state.name for state in State if f"| `{state.name}` |" in PAGE} == set(
         State.__members__
     )
+
+
+def test_every_error_word_of_the_command_line_is_explained() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    words = re.findall(r'"([a-z_]+)", (?:[A-Z_]+)\b', inspect.getsource(codes.word_and_code))
+    assert len(set(words)) == 12
+    assert [word for word in words if f"`{word}`" not in page] == []

@@ -115,3 +115,18 @@ def test_without_its_extra_the_sandbox_says_what_to_install(
     )  # fmt: skip
     assert run.returncode == 1
     assert "starlette" in run.stderr or "uvicorn" in run.stderr
+
+
+def test_without_its_extra_the_command_line_says_what_to_install(
+    empty_environment: Path, wheel: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        scripts = archive.read(next(n for n in names if n.endswith("/entry_points.txt"))).decode()
+    assert "[console_scripts]\nbitopro = bitopro_orders.cli:main\n" in scripts
+    run = subprocess.run(
+        [empty_environment, "-I", "-m", "bitopro_orders.cli", "--help"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    told = "bitopro: run  pip install 'bitopro-orders[cli]'  first\n"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", told)

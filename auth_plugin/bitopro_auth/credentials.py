@@ -1,14 +1,16 @@
-"""Credentials that cannot be printed, and the only place that reads the environment."""
+"""Credentials that cannot be printed: from the environment, which only this reads, or a file."""
 
 import os
 from collections.abc import Mapping
-from typing import NoReturn, Self
+from pathlib import Path
+from typing import NoReturn, Self, TextIO
 
 from attrs import Attribute, field, frozen
 
 API_KEY = "BITOPRO_API_KEY"
 API_SECRET = "BITOPRO_API_SECRET"  # noqa: S105 - the variable's name
 EMAIL = "BITOPRO_EMAIL"
+NAMES = (API_KEY, API_SECRET, EMAIL)
 BASE_URL = "BITOPRO_BASE_URL"
 STREAM_URL = "BITOPRO_STREAM_URL"
 
@@ -86,11 +88,51 @@ class Credentials:
         Raises:
             CredentialsError: Naming every variable that is missing or empty.
         """
-        found = {name: Secret(_read(name, environ)) for name in (API_KEY, API_SECRET, EMAIL)}
+        found = {name: Secret(_read(name, environ)) for name in NAMES}
         missing = [name for name, secret in found.items() if not secret.reveal()]
         if missing:
             raise CredentialsError(f"set {', '.join(missing)} in the environment")
-        return cls(found[API_KEY], found[API_SECRET], found[EMAIL])
+        return cls(*(found[name] for name in NAMES))
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Read lines such as BITOPRO_EMAIL=me@example.com; empty ones and # comments are skipped.
+
+        Raises:
+            CredentialsError: If others than the owner may read it, or a line or value is wrong.
+        """
+        found = {}
+        with _opened(path) as lines:
+            for number, line in enumerate(map(Secret, lines), 1):
+                name = _name_of(line)
+                if name in found or name not in {"", *NAMES}:
+                    rule = f"one of {'=…, '.join(NAMES)}=…, each once"
+                    raise CredentialsError(f"line {number} of {path} must be {rule}")
+                if name:
+                    found[name] = Secret(line.reveal().partition("=")[2].strip())
+        if missing := [name for name in NAMES if name not in found]:
+            raise CredentialsError(f"{path} lacks {', '.join(missing)}")
+        return cls(*(found[name] for name in NAMES))
+
+
+def _opened(path: str | os.PathLike[str]) -> TextIO:
+    try:
+        file = Path(path).open(encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+    except OSError as error:
+        raise CredentialsError(f"{path} cannot be read: {error.strerror}") from None
+    # What was opened is looked at: its name may lead to another file by now.
+    status = os.fstat(file.fileno())
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        file.close()
+        raise CredentialsError(f"{path} must be its owner's alone: run chmod 600 {path}")
+    return file
+
+
+def _name_of(line: Secret) -> str:
+    """Return which of `NAMES` a line gives; "" if it says nothing, "?" if something else."""
+    if not line.reveal().strip() or line.reveal().lstrip().startswith("#"):
+        return ""
+    return next((name for name in NAMES if line.reveal().partition("=")[0].strip() == name), "?")
 
 
 def base_url_from_env(environ: Mapping[str, str] | None = None) -> str | None:

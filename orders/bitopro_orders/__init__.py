@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         resume_async,
     )
     from .everything import cancel_everything, cancel_everything_async
+    from .guards import Guard, GuardFiredError, Scope, guard
     from .journal import Journal, unresolved
     from .many import AsyncManyOutcomes, ManyOutcomes
     from .stream import OrderHistory, order_history
@@ -64,6 +65,8 @@ __all__ = [
     "Book",
     "CancelOutcome",
     "ClockMismatchError",
+    "Guard",
+    "GuardFiredError",
     "InvalidArgumentError",
     "Journal",
     "ManyOutcomes",
@@ -76,6 +79,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitedError",
     "RejectedError",
+    "Scope",
     "SendingPolicy",
     "State",
     "Timing",
@@ -87,6 +91,7 @@ __all__ = [
     "cancel_many",
     "cancel_many_async",
     "connect",
+    "guard",
     "order_history",
     "resolve",
     "resolve_async",
@@ -105,13 +110,17 @@ _LATER = {
     "Account": "account",
     "AsyncManyOutcomes": "many",
     "Book": "account",
+    "Guard": "guards",
+    "GuardFiredError": "guards",
     "Journal": "journal",
     "ManyOutcomes": "many",
     "OrderHistory": "stream",
+    "Scope": "guards",
     "cancel_everything": "everything",
     "cancel_everything_async": "everything",
     "cancel_many": "cancels",
     "cancel_many_async": "cancels",
+    "guard": "guards",
     "resolve_many": "cancels",
     "resolve_many_async": "cancels",
     "resume": "cancels",

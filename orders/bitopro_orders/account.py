@@ -17,7 +17,7 @@ MOST_KEPT = 10_000
 
 
 class Book(StrEnum):
-    """What is known of the orders that `cancel_everything` is to cancel."""
+    """What listings prove of the open orders: of all, or of the pair of `cancel_everything`."""
 
     #: Two empty listings in a row, `LAG_SECONDS` apart, and the listing is known to contain
     #: stop-limit orders that are not triggered.
@@ -49,6 +49,8 @@ class Account:
         refused: The refusals that are about the key, by which nothing was done.
         unknown: For `resolve()` or `resolve_many()`.
         listed: How many orders that are to be cancelled the last listing held, if there was one.
+            `cancel_many` lists only while many orders wait to be read, and counts those that are
+            under way.
         proved: What the listings prove of the book.
         rest: What the iteration had not handed out when it was ended early.
     """
@@ -67,7 +69,7 @@ class Account:
 
     @property
     def book(self) -> Book:
-        """What is known of the book after `cancel_everything`; see `Book`."""
+        """What the listings prove of the book; see `Book`."""
         return Book.NOT_CLEAN if self.done[State.OPEN] else self.proved
 
     def note(self, end: End) -> None:

@@ -88,6 +88,9 @@ class Batches:
                 raise
             unknown = OutcomeUnknownError(INTERRUPTED)
             unknown.sent_ms = self._client.timing.now_ms()
+            if not member.answer.cancelled() and (begun := member.answer.result()):
+                # The answer came at the same moment.
+                unknown.accepted, unknown.sent_ms = begun.accepted, begun.sent_ms
             raise order.about(unknown, escort.tally.sent + member.tally.sent) from None
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -97,19 +100,24 @@ class Batches:
         return task
 
     async def _gather(self) -> None:
-        """Wait until no more orders come at once; send those that are there."""
-        number = 0
-        while number < len(self._waiting) < self._size:
+        """Send full batches as they are there; when no more orders come at once, send the rest."""
+        number = -1
+        while number != len(self._waiting):
+            while len(self._waiting) >= self._size:
+                self._send_first(self._size)
             number = len(self._waiting)
             await self._client.timing.sleep_async(GATHER_SECONDS)
         self._is_gathering = False
-        while len(self._waiting) >= WORTH_A_BATCH:
-            part, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-            task = self._start(self._send(part))
-            for member in part:
-                member.task = task
+        if len(self._waiting) >= WORTH_A_BATCH:
+            self._send_first(len(self._waiting))
         alone, self._waiting = self._waiting, []
         _release(alone, None)
+
+    def _send_first(self, number: int) -> None:
+        part, self._waiting = self._waiting[:number], self._waiting[number:]
+        task = self._start(self._send(part))
+        for member in part:
+            member.task = task
 
     async def _send(self, members: Sequence[_Member]) -> None:
         """Send a batch; if it is refused, send it in smaller ones, and then one by one."""
@@ -119,7 +127,8 @@ class Batches:
             while parts:
                 part = parts.pop(0)
                 left = deadline - self._client.timing.monotonic()
-                if len(part) < WORTH_A_BATCH or left <= 0:
+                is_held = any(each.escort.is_held for each in part)
+                if len(part) < WORTH_A_BATCH or left <= 0 or is_held:
                     _release(part, None)
                 elif await self._is_refused(part, left):
                     middle = len(part) // 2
@@ -144,7 +153,8 @@ class Batches:
         sent_ms = now_ms()
         try:
             steps = self._client.steps(call, seconds=seconds, tally=tally, answer_share=0.5)
-            answer = (await self._client.run_async(steps)).parsed
+            guarded = part[0].escort.guard(steps)
+            answer = (await self._client.run_async(guarded)).parsed
             named = {(p.lower(), i) for p, ids in answer.data.to_dict().items() for i in ids}
         except BitoProError as error:
             failure = error

@@ -2,9 +2,18 @@
 
 import copy
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+)
 from functools import partial
 from typing import Any, cast
+
+from attrs import evolve
 
 from bitopro_client.types import UNSET, Unset
 
@@ -13,12 +22,14 @@ from .batches import Batches
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal
+from .listing import watch
 from .many import AsyncManyOutcomes, Make, ManyOutcomes, many, many_async
 from .outcomes import (
     UNDER_WAY_SECONDS,
     Begun,
     CancelOutcome,
     History,
+    UnreadError,
     check_client,
     confirmation,
     confirmed,
@@ -28,10 +39,10 @@ from .policy import require_seconds, require_whole
 from .reading import about_cancel
 from .run import Asked, Escort, Run, Work, asked
 
-#: How many orders are sent, and read, at once by default: more wait longer and gain nothing, as
-#: requests of one key leave one after the other.
-AT_ONCE = 50
 BATCH_SIZE = 50
+#: How many orders are sent, and read, at once by default: one batch is gathered while another is
+#: under way. More wait longer and gain nothing, as requests of one key leave one after the other.
+AT_ONCE = 2 * BATCH_SIZE
 DUPLICATES_WITHIN = 10_000
 
 Pairs = tuple[str, str]
@@ -53,9 +64,10 @@ def cancel_many(
 
     Each order's end is handed out as soon as it is known, in no order: a `CancelOutcome`, or the
     `BitoProError` that `cancel_and_confirm` would have raised for it. Nothing is sent before the
-    iteration begins. Memory is bounded, so `orders` may be endless: 1,000 orders at most are begun,
-    or ended and not handed out. `orders` is asked in a thread of its own, so that one that is slow
-    holds nobody up.
+    iteration begins; its `stop()` sends no more, and lets what was sent be settled. Memory is
+    bounded, so `orders` may be endless: 10,000 orders at most are begun, and no more are while
+    1,000 have ended and are not handed out. `orders` is asked in a thread of its own, so that one
+    that is slow holds nobody up.
 
     Args:
         client: From `connect()`. A `transport=` given to it must be one for tasks.
@@ -72,15 +84,17 @@ def cancel_many(
         duplicates_within: An order that is named again among so many is sent once; the account
             counts it.
         journal: Where each decision is written down before it is done; see `Journal`.
-        on_progress: Called with the account after the end of each order, by the thread that
-            cancels. What it raises is logged.
+        on_progress: Called with the account after the end of each order and after each listing, by
+            the thread that cancels. What it raises is logged.
 
     Raises:
         InvalidArgumentError: If an argument breaks its rule.
         Exception: While iterating, what `orders` has raised, after the end of each order before it.
     """
     work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size)
-    make = running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
+    make = running(
+        client, asked, work, timeout, at_once, on_progress, journal, duplicates_within, watch
+    )
     return many(make, orders)
 
 
@@ -120,7 +134,9 @@ def cancel_many_async(
     """
     check_client(client, history)
     work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size, history)
-    make = running(client, asked, work, timeout, at_once, on_progress, journal, duplicates_within)
+    make = running(
+        client, asked, work, timeout, at_once, on_progress, journal, duplicates_within, watch
+    )
     return many_async(make, orders)
 
 
@@ -238,25 +254,45 @@ def cancelling(
     size = batch_size if isinstance(is_all_strategy_canceled, Unset) else 1
     batches = Batches(client, size, lambda: seconds() / 2)
 
-    async def work(order: Asked, escort: Escort) -> CancelOutcome:
-        began, timeout = client.timing.monotonic(), seconds()
+    async def work(order: Asked, escort: Escort) -> CancelOutcome | Asked:
+        try:
+            return await ended(order, escort)
+        except UnreadError as unread:
+            return evolve(
+                order, begun=unread.begun, attempts=escort.tally.sent, seconds=unread.seconds_left
+            )
+
+    async def ended(order: Asked, escort: Escort) -> CancelOutcome:
+        began, timeout = client.timing.monotonic(), order.seconds
+        if timeout is None:
+            timeout = seconds()
         begun = order.begun or await batches.join(order, escort)
+        if history is None and not order.begun and begun and escort.puts_off:
+            raise UnreadError(begun, timeout - (client.timing.monotonic() - began))
+        in_batches = escort.tally.sent - order.attempts
+        try:
+            left = timeout - (client.timing.monotonic() - began)
+            return await confirm(order, escort, begun, left)
+        except NotSentError as error:
+            if not in_batches:
+                if not error.operation:
+                    order.about(error, escort.tally.sent)
+                raise
+        # What is refused as a whole may have been done in part: the order itself tells.
+        begun = Begun(accepted=False, sent_ms=client.timing.now_ms())
         left = timeout - (client.timing.monotonic() - began)
+        return await confirm(order, escort, begun, left)
+
+    async def confirm(
+        order: Asked, escort: Escort, begun: Begun | None, left: float
+    ) -> CancelOutcome:
         if left <= 0:
             raise _too_late(order, escort, begun)
         steps = partial(
             confirmation, client, order.pair, order.order_id, left, is_all_strategy_canceled,
             escort=escort, begun=begun,
         )  # fmt: skip
-        try:
-            return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
-        except NotSentError as error:
-            if not escort.tally.sent:
-                raise
-            # What is refused as a whole may have been done in part.
-            unknown = OutcomeUnknownError(f"a batch with it was refused, and then {error}")
-            unknown.sent_ms = client.timing.now_ms()
-            raise order.about(unknown, escort.tally.sent) from None
+        return await confirmed(client, order.pair, order.order_id, steps, escort.tally, history)
 
     return work
 
@@ -335,6 +371,7 @@ def running(
     on_progress: Callable[[Account], object] | None,
     journal: Journal | None,
     duplicates_within: int = DUPLICATES_WITHIN,
+    beside: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
 ) -> Make:
     """Check what all have in common, and return what makes the run of some items."""
     check_client(client)
@@ -349,8 +386,10 @@ def running(
         )
 
     def make(items: AsyncIterator[object]) -> Run:
-        return Run(
+        run = Run(
             client, items, take, work, Account(), at_once, duplicates_within, on_progress, journal
         )
+        run.beside = beside
+        return run
 
     return make

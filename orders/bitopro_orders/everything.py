@@ -1,5 +1,6 @@
 """Cancel every open order, or those that a predicate picks, until the book is seen to be clean."""
 
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Self
@@ -15,23 +16,25 @@ from bitopro_client.errors import InvalidArgument
 from bitopro_client.models import CancelledOrders, Order
 from bitopro_client.types import UNSET, Call
 
-from .account import Account, Book
+from .account import Account, End
 from .cancels import AT_ONCE, BATCH_SIZE, cancelling, running
 from .connection import OrdersClient
-from .errors import BitoProError, InvalidArgumentError, OutcomeUnknownError
+from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
 from .journal import Journal, outcome_name, reason_of
+from .listing import Listings, first
 from .many import AsyncManyOutcomes, Make, ManyOutcomes
-from .outcomes import Begun, History, check_client
+from .outcomes import Begun, CancelOutcome, History, State, check_client
 from .policy import require_seconds
 from .refusals import is_about_key
-from .run import Asked, Run, asked, on_disk
+from .run import Asked, Kept, Run, asked, on_disk
 from .states import LAG_SECONDS
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 1.0
-NOT_TRIGGERED = -1
 #: How long the cancel of all orders may take: others wait for it.
 LONGEST_SWEEP_SECONDS = 10.0
+#: To prove that an order is open takes twice the lag.
+OPEN_AGAIN_SECONDS = 3 * LAG_SECONDS
 
 Only = Callable[[Order], bool]
 
@@ -51,7 +54,9 @@ def cancel_everything(
     """List the open orders, cancel them, and list again until the book is clean.
 
     Each order's end is handed out like those of `cancel_many`, also of orders that were filled
-    meanwhile and of those that appeared after it began. Then `account.book` says what is proved:
+    meanwhile and of those that appeared after it began. An order that was not sent, is unknown or
+    still open is tried again, later each time, if a listing shows it after that; its end is handed
+    out when it is another one, or with the last ones. Then `account.book` says what is proved:
     only empty listings prove a clean book, two in a row, `LAG_SECONDS` apart. It goes on until
     then, or until the time is over. Orders are cancelled by their ids, one by one or in batches.
     When nothing is listed any more, the exchange's own cancel of all orders is sent once, if `only`
@@ -77,7 +82,7 @@ def cancel_everything(
         InvalidArgumentError: If an argument breaks its rule.
         RejectedError: While iterating, if the orders may not be listed (401, 403).
     """
-    finder = _Finder(client, pair, only, timeout, lists_untriggered)
+    finder = _Finder(Listings(client, pair, lists_untriggered), only, timeout)
     return ManyOutcomes(_making(finder, at_once, batch_size, journal, on_progress, None), finder)
 
 
@@ -112,7 +117,7 @@ def cancel_everything_async(
         InvalidArgumentError: See `cancel_everything`.
         RejectedError: See `cancel_everything`.
     """
-    finder = _Finder(client, pair, only, timeout, lists_untriggered)
+    finder = _Finder(Listings(client, pair, lists_untriggered), only, timeout)
     making = _making(finder, at_once, batch_size, journal, on_progress, history)
     return AsyncManyOutcomes(making, finder)
 
@@ -125,15 +130,16 @@ def _making(
     on_progress: Callable[[Account], object] | None,
     history: History | None,
 ) -> Make:
-    client = finder.client
+    client = finder.listings.client
     check_client(client, history)
     finder.check()
     work = cancelling(client, finder.seconds_left, UNSET, batch_size, history)
     make = running(client, _taken, work, finder.timeout, at_once, on_progress, journal)
 
     def making(items: AsyncIterator[object]) -> Run:
-        finder.run = make(items)
-        return finder.run
+        run = finder.run = make(items)
+        run.is_drained, run.keeps = True, finder.keeps
+        return run
 
     return making
 
@@ -142,18 +148,15 @@ def _making(
 class _Finder:
     """Lists the open orders again and again: an iteration over those that are new."""
 
-    client: OrdersClient
-    pair: str | None
+    listings: Listings
     only: Only | None
     timeout: float
-    lists_untriggered: bool
     run: Run = field(init=False)
     _deadline: float | None = field(default=None, init=False)
     _pause: float = field(default=0.0, init=False)
-    _found: deque[Asked | tuple[str, str] | BitoProError] = field(factory=deque, init=False)
+    _found: deque[Asked | Kept | tuple[str, str] | BitoProError] = field(factory=deque, init=False)
     _known: set[tuple[str, str]] = field(factory=set, init=False)
     _quiet_since: float | None = field(default=None, init=False)
-    _empty_since: float | None = field(default=None, init=False)
     _has_swept: bool = field(default=False, init=False)
     _is_over: bool = field(default=False, init=False)
 
@@ -165,13 +168,14 @@ class _Finder:
                 f"only must be a function of a listed order, not {type(self.only).__name__}"
             )
         try:
-            list_open_orders.call(pair=UNSET if self.pair is None else self.pair).request_kwargs()
+            pair = self.listings.pair
+            list_open_orders.call(pair=UNSET if pair is None else pair).request_kwargs()
         except InvalidArgument as error:
             raise InvalidArgumentError(str(error)) from None
 
     def seconds_left(self) -> float:
         """Return how much time is left."""
-        now = self.client.timing.monotonic()
+        now = self.listings.client.timing.monotonic()
         if self._deadline is None:
             self._deadline = now + self.timeout
         return self._deadline - now
@@ -179,54 +183,73 @@ class _Finder:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> "Asked | tuple[str, str] | BitoProError":
+    async def __anext__(self) -> "Asked | Kept | tuple[str, str] | BitoProError":
+        gate = self.run.gate
         while not self._found:
-            if self._is_over or self.seconds_left() <= self._pause:
+            if self._is_over or gate.is_closed or self.seconds_left() <= self._pause:
                 raise StopAsyncIteration
-            await self.client.timing.sleep_async(self._pause)
-            self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2 or FIRST_PAUSE_SECONDS)
-            await self._look()
+            with contextlib.suppress(NotSentError):  # it was stopped
+                await gate.wait(self.listings.client.timing.sleep_async(self._pause))
+                self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2 or FIRST_PAUSE_SECONDS)
+                await self._look()
         return self._found.popleft()
 
     async def _look(self) -> None:
-        began = self.client.timing.monotonic()
-        call = list_open_orders.call(pair=UNSET if self.pair is None else self.pair)
         try:
-            steps = self.client.steps(call, seconds=self.seconds_left())
-            listed = (await self.client.run_async(steps)).parsed.data
+            listed = await self.run.gate.wait(self.listings.look(self.seconds_left()))
         except BitoProError as error:
-            self._quiet_since = self._empty_since = None
+            self._quiet_since = None
             if is_about_key(error):
                 raise
             return
         wanted = [order for order in listed if self.only is None or self.only(order)]
-        self.lists_untriggered |= any(order.status == NOT_TRIGGERED for order in listed)
         for order in wanted:
             key = (order.pair.lower(), order.id)
             if key not in self._known:
                 self._known.add(key)
                 self._found.append((order.pair.upper(), order.id))
                 self._pause = 0.0
-        self._quiet_since = None if wanted else _first(self._quiet_since, began)
-        self._empty_since = None if listed else _first(self._empty_since, began)
+        began = self.listings.began
+        still = {(order.pair.lower(), order.id) for order in wanted}
+        self._found += [
+            kept
+            for key, kept in self.run.kept.items()
+            if key in still and self._is_worth_another_try(kept)
+        ]
+        self._quiet_since = None if wanted else first(self._quiet_since, began)
         account = self.run.account
         account.listed = len(wanted)
-        if self._empty_since is not None and began - self._empty_since >= LAG_SECONDS:
-            account.proved = Book.CLEAN if self.lists_untriggered else Book.NOTHING_LISTED
+        account.proved = self.listings.proved()
         self._is_over = self._quiet_since is not None and began - self._quiet_since >= LAG_SECONDS
         self.run.progress()
-        if not (listed or self.only or self.lists_untriggered or self._has_swept):
+        is_known = self.only or self.listings.lists_untriggered or self._has_swept
+        if not (listed or is_known or self.run.gate.is_closed):
             self._has_swept = True
             await self._sweep()
+
+    @staticmethod
+    def keeps(end: End) -> bool:
+        """Say whether an order that came to this end is tried again if it is still listed."""
+        if isinstance(end, CancelOutcome):
+            return end.state is State.OPEN
+        return isinstance(end, NotSentError | OutcomeUnknownError)
+
+    def _is_worth_another_try(self, kept: Kept) -> bool:
+        """Say whether the last listing is newer than an end by enough, and there is time."""
+        waited = self.listings.began - kept.since
+        # An order that is open still is not proved to be so again in less.
+        least = OPEN_AGAIN_SECONDS if isinstance(kept.end, CancelOutcome) else 0.0
+        return waited >= 2**kept.escort.asked.tries and self.seconds_left() > least
 
     async def _sweep(self) -> None:
         """Send the exchange's own cancel of all orders, once, for what the listing may hide."""
         call: Call[CancelledOrders] = (
             cancel_all_orders_of_all_pairs.call()
-            if self.pair is None
-            else cancel_all_orders_of_pair.call(self.pair)
+            if self.listings.pair is None
+            else cancel_all_orders_of_pair.call(self.listings.pair)
         )
-        timing, journal = self.client.timing, self.run.journal
+        client, journal = self.listings.client, self.run.journal
+        timing = client.timing
         seconds = min(self.seconds_left(), LONGEST_SWEEP_SECONDS)
         line = {"operation": call.operation.name, "arguments": dict(call.arguments)}
         now_ms = timing.now_ms()
@@ -240,7 +263,8 @@ class _Finder:
         failure: BitoProError | None = None
         named: dict[str, list[str]] = {}
         try:
-            answer = await self.client.run_async(self.client.steps(call, seconds=seconds))
+            steps = self.run.gate.guard(client.steps(call, seconds=seconds))
+            answer = await client.run_async(steps)
             named = answer.parsed.data.to_dict()
         except BitoProError as error:
             failure = error
@@ -265,7 +289,3 @@ def _taken(item: object) -> Asked:
     if isinstance(item, BitoProError):
         raise item
     return item if isinstance(item, Asked) else asked(item)
-
-
-def _first(since: float | None, now: float) -> float:
-    return now if since is None else since

@@ -101,7 +101,7 @@ SILENCE = Failure(
     "it may be processed already, or later",
 )
 BROKEN = Failure(
-    "the connection broke after the first byte left, or the answer is longer than 1 MiB",
+    "the connection broke after the first byte left, or the answer is longer than 8 MiB",
     Outcome.UNKNOWN,
     Retry.READS,
     "it may be processed",

@@ -27,9 +27,9 @@ from attrs import define
 from bitopro_client.api.orders import cancel_order
 
 from .account import Account, End
-from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .errors import InvalidArgumentError, OutcomeUnknownError
 from .outcomes import INTERRUPTED
-from .run import ENDED, Run, asked
+from .run import Run
 
 T = TypeVar("T")
 
@@ -56,7 +56,8 @@ class AsyncManyOutcomes:
     """What many orders came to, each as soon as it is known: `async for`, once.
 
     `async with` ends it at once when the block is left; without it, whoever leaves the iteration
-    early lets the loop end it a moment later.
+    early lets the loop end it a moment later. To end it without cutting anything off, `stop()` it
+    and go on iterating.
 
     Attributes:
         account: What has become of them; complete when the iteration has ended.
@@ -82,6 +83,16 @@ class AsyncManyOutcomes:
         self._is_begun = True
         await self._run.end()
 
+    def stop(self) -> None:
+        """Send no more cancels, and let the iteration go on until what was sent is settled.
+
+        No more orders are taken. Those that were taken and not sent end as `NotSentError`. Orders
+        whose cancel may have worked are read on, for as long as each may take, and are not
+        cancelled again. It never waits, and may be called by any thread, by a signal handler, and
+        more than once; before the iteration has begun it leaves nothing to iterate over.
+        """
+        self._run.stop()
+
     def __aiter__(self) -> AsyncGenerator[End, None]:
         _check_once(self._is_begun)
         self._is_begun = True
@@ -105,7 +116,8 @@ class AsyncManyOutcomes:
 class ManyOutcomes:
     """What many orders came to, each as soon as it is known: `for`, once.
 
-    Leaving the iteration, also by Ctrl-C, ends it at once.
+    Leaving the iteration, also by Ctrl-C, ends it at once. To end it without cutting anything off,
+    `stop()` it and go on iterating.
 
     Attributes:
         account: What has become of them; complete when the iteration has ended.
@@ -135,10 +147,17 @@ class ManyOutcomes:
         self._is_begun = True
         if self._thread is not None:
             if self._feeder is not None:
-                self._feeder.end(self.account)
+                self._feeder.end(self._run)
             with contextlib.suppress(RuntimeError):  # it has ended
                 self._loop.result().call_soon_threadsafe(self._stop.set)
             self._thread.join(LONGEST_END_SECONDS)
+
+    def stop(self) -> None:
+        """Send no more cancels, and let the iteration go on until what was sent is settled.
+
+        See `AsyncManyOutcomes.stop`.
+        """
+        self._run.stop()
 
     def __iter__(self) -> Generator[End, None, None]:
         _check_once(self._is_begun)
@@ -214,7 +233,7 @@ class _Feeder:
         self._items = items
         self._wanted: queue.SimpleQueue[Future[object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._account: Account | None = None
+        self._run: Run | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -236,9 +255,9 @@ class _Feeder:
             raise StopAsyncIteration
         return item
 
-    def end(self, account: Account) -> None:
-        """Take no more."""
-        self._account = account
+    def end(self, run: Run) -> None:
+        """Take no more; tell the run what comes all the same."""
+        self._run = run
         self._wanted.put(None)
 
     def _ask(self) -> None:
@@ -250,22 +269,14 @@ class _Feeder:
             except BaseException as error:  # noqa: BLE001 - it is for whoever iterates
                 future.set_exception(error)
                 continue
-            if self._account is not None:
+            if self._run is not None:
                 self._note(item)
                 item = _NO_MORE
             future.set_result(item)
 
     def _note(self, item: object) -> None:
-        if self._account is not None and item is not _NO_MORE:
-            self._account.taken += 1
-            self._account.note(_late(item))
-
-
-def _late(item: object) -> BitoProError:
-    try:
-        return asked(item).about(NotSentError(ENDED), 0)
-    except InvalidArgumentError as error:
-        return error
+        if self._run is not None and item is not _NO_MORE:
+            self._run.late(item)
 
 
 Make = Callable[[AsyncIterator[object]], Run]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from attrs import define, field, frozen
 
@@ -48,6 +48,8 @@ from .transport import Tally
 
 if TYPE_CHECKING:
     import asyncio
+
+T = TypeVar("T")
 
 #: How long an accepted cancel may take before it is repeated.
 PATIENCE_SECONDS = 1.0
@@ -158,11 +160,39 @@ class Begun:
     sent_ms: int
 
 
+class UnreadError(BaseException):
+    """A cancel was sent, and others are to be read first: no failure, and nobody's to handle.
+
+    Attributes:
+        begun: The cancel.
+        seconds_left: How much time the order has left.
+    """
+
+    def __init__(self, begun: Begun, seconds_left: float) -> None:
+        super().__init__()
+        self.begun, self.seconds_left = begun, seconds_left
+
+
 class Escort(Protocol):
     """Who has many orders cancelled at once, and goes with one of them."""
 
+    @property
+    def puts_off(self) -> bool:
+        """Whether an order that was sent is put off, as it cannot be read at once."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no request to cancel may leave any more."""
+
     def before(self, seconds: float) -> Generator[Step, Any, None]:
-        """Do what must be done before a request to cancel, which leaves within so long."""
+        """Do what must be done before a request to cancel, which leaves within so long.
+
+        Raises:
+            NotSentError: If none may leave any more.
+        """
+
+    def guard(self, steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+        """Return the steps of a request to cancel, which is given up if it may not leave."""
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
         """Take note of what it came to, and of when it left at the latest; it never waits."""
@@ -519,16 +549,16 @@ def confirmation(
         while True:
             live = isinstance(order, Order) and status_of(order) in LIVE
             if (order is None and not begun) or (live and now() >= repeat_from):
-                if escort is not None:
-                    yield from escort.before(reading.seconds_left())
-                sent_ms = client.timing.now_ms()
-                # The other half is for reading: silence must not take all the time.
-                steps: Generator[Step, Any, object] = client.steps(
-                    call, seconds=reading.seconds_left(), tally=tally, answer_share=0.5
-                )
-                if escort is not None:
-                    steps = _escorted(steps, escort, sent_ms)
                 try:
+                    if escort is not None:
+                        yield from escort.before(reading.seconds_left())
+                    sent_ms = client.timing.now_ms()
+                    # The other half is for reading: silence must not take all the time.
+                    steps: Generator[Step, Any, object] = client.steps(
+                        call, seconds=reading.seconds_left(), tally=tally, answer_share=0.5
+                    )
+                    if escort is not None:
+                        steps = _escorted(steps, escort, sent_ms)
                     yield from steps
                     may_have_worked = accepted = True
                     repeat_from = now() + PATIENCE_SECONDS
@@ -542,7 +572,10 @@ def confirmation(
                         why = INTERRUPTED
                         break
                 except NotSentError:
-                    if not may_have_worked and refusals.last is None:
+                    # A limit says nothing of the order: it is as if nothing was sent.
+                    is_over = escort is not None and escort.is_held
+                    is_over = is_over and not refusals.are_about_order
+                    if not may_have_worked and (refusals.last is None or is_over):
                         raise
                 except RejectedError as error:
                     if not may_have_worked and is_about_key(error):
@@ -552,6 +585,10 @@ def confirmation(
             if told is not None and told.outcome is not None:
                 return told.outcome
             if escort is not None:
+                is_first = may_have_worked and order is None and not begun
+                # What the stream tells of an order is heard by whoever goes on with it.
+                if is_first and told is None and escort.puts_off:
+                    raise UnreadError(Begun(accepted, sent_ms), reading.seconds_left())  # noqa: TRY301
                 yield from reading.aside(escort.turn())
             order = yield from reading.read()
             if told is not None and told.outcome is not None:
@@ -597,7 +634,7 @@ def _escorted(
     """Send a request to cancel, and tell its escort what it came to."""
     failure: BaseException | None = None
     try:
-        yield from steps
+        yield from escort.guard(steps)
     except BaseException as error:
         failure = error
         raise

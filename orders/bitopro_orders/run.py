@@ -1,8 +1,10 @@
 """Many orders in one loop: each in a task of its own, a bounded number of them."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import threading
 from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
@@ -12,9 +14,9 @@ from collections.abc import (
     Generator,
 )
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.errors import InvalidArgument
@@ -22,16 +24,21 @@ from bitopro_client.errors import InvalidArgument
 from .account import Account, End
 from .connection import OrdersClient
 from .errors import BitoProError, InvalidArgumentError, NotSentError, OutcomeUnknownError
+from .gate import STOPPED, Gate
 from .journal import PATIENCE_SECONDS, Journal, outcome_name, reason_of
 from .outcomes import INTERRUPTED, Begun, CancelOutcome
 from .reading import about_cancel
 from .steps import Step, TaskChannel, ThreadChannel
 from .transport import Tally
 
+T = TypeVar("T")
 logger = logging.getLogger("bitopro_orders")
 
-#: So many orders at most are begun, or ended and not handed out. It bounds the memory.
-MOST_BEGUN = 1000
+#: So many orders at most are begun, or ended and not handed out: it bounds the memory. With fewer,
+#: those that wait to be read would hold up those that are to be sent.
+MOST_BEGUN = 10_000
+#: With so many ends that are not handed out, no more orders are taken, and none is read any more.
+MOST_ENDED = 1_000
 ENDED = "the iteration was ended before anything was sent for this order"
 
 
@@ -46,6 +53,8 @@ class Asked:
         attempts: How many requests to cancel it have left before.
         call: What the journal calls this cancel.
         error: The error to resolve, if it is not to be cancelled.
+        tries: How often it came to an end that was kept back.
+        seconds: How much time it has left; None if its time has not begun.
     """
 
     pair: str
@@ -54,6 +63,8 @@ class Asked:
     attempts: int = 0
     call: str = field(factory=lambda: secrets.token_hex(8))
     error: OutcomeUnknownError | None = None
+    tries: int = 0
+    seconds: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -125,8 +136,28 @@ class Escort:
     _reads: bool = False
     _attempt: int = 0
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether a cancel of it has left, and it waits to be read."""
+        return not self._sends
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no request to cancel may leave any more."""
+        return self.run.gate.is_closed
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether an order that was sent is put off, as it cannot be read at once."""
+        return not self._reads and self.run.reading.are_taken
+
     def before(self, seconds: float) -> Generator[Step, Any, None]:
-        """Write down that a request to cancel leaves within so long."""
+        """Write down that a request to cancel leaves within so long.
+
+        Raises:
+            NotSentError: If none may leave any more.
+        """
+        self.run.gate.check()
         if self.run.journal is not None:
             yield Do(partial(self._write_before, seconds))
 
@@ -141,6 +172,10 @@ class Escort:
         until_ms = self.run.client.timing.now_ms() + round(seconds * 1000)
         line = self._line("cancel", self._attempt, until_ms=until_ms, why=why, **fields)
         await on_disk(cast("Journal", self.run.journal), line)
+
+    def guard(self, steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+        """Return the steps of a request to cancel, which is given up if it may not leave."""
+        return self.run.gate.guard(steps)
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
         """Write down what it came to, and let the next order be sent."""
@@ -182,8 +217,12 @@ class Escort:
     def turn(self) -> Generator[Step, Any, None]:
         """Wait until it may be read."""
         if not self._reads:
-            yield Do(self.run.reading.acquire)
+            yield Do(partial(self.run.reading.acquire, self.asked.key))
             self._reads = True
+
+    def resume(self) -> None:
+        """Take over a place to read."""
+        self._reads = True
 
     def leave(self) -> None:
         """Give back what it holds."""
@@ -205,7 +244,78 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
         written.cancel()
 
 
-Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome]]
+@define(eq=False)
+class Kept:
+    """An order whose end is kept back, as it may come to a better one.
+
+    Attributes:
+        escort: Who went with it.
+        end: What it came to.
+        since: Since when, on the monotonic clock, in seconds.
+    """
+
+    escort: Escort
+    end: End
+    since: float
+
+    def again(self) -> Asked:
+        """Return the order, to be brought to its end again."""
+        begun = None
+        if isinstance(self.end, OutcomeUnknownError):
+            begun = Begun(self.end.accepted, self.end.sent_ms)
+        order, sent = self.escort.asked, self.escort.tally.sent
+        return evolve(order, begun=begun, attempts=sent, tries=order.tries + 1, seconds=None)
+
+
+@define(eq=False)
+class Turns:
+    """So many orders may be read at once.
+
+    Args:
+        free: How many more.
+
+    Attributes:
+        first: Those that go before all others.
+    """
+
+    _free: int
+    first: set[tuple[str, str]] = field(factory=set, init=False)
+    _waiting: "dict[asyncio.Future[None], tuple[str, str] | None]" = field(factory=dict, init=False)
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether an order would have to wait for its turn."""
+        return not self._free
+
+    async def acquire(self, key: tuple[str, str] | None = None) -> None:
+        """Wait until an order, by default any, may be read."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = key
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn not in self._waiting:  # its turn had come
+                self.release()
+            self._waiting.pop(turn, None)
+            raise
+
+    def release(self) -> None:
+        """Let the next one be read."""
+        waiting = [turn for turn in self._waiting if not turn.done()]
+        if not waiting:
+            self._free += 1
+            return
+        among = (turn for turn in waiting if self._waiting[turn] in self.first)
+        turn = next(among, waiting[0])
+        del self._waiting[turn]
+        turn.set_result(None)
+
+
+#: Brings an order to its end, or returns it as one that has been sent and is to be read later.
+Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome | Asked]]
 
 
 @define(eq=False)
@@ -222,6 +332,14 @@ class Run:
         duplicates_within: Among how many of the last orders one that is there twice is noticed.
         on_progress: Called with the account whenever an order is at its end.
         journal: Where it is written down.
+        is_drained: Whether the items end by themselves when it is stopped: those that they have are
+            taken then. Of others, none is taken any more.
+        beside: What goes on beside it until it ends.
+        keeps: Says whether an end is kept back, for the items to give the order again.
+        kept: The orders whose ends are kept back, which are under way; told when the items end.
+        gate: Closed when it is stopped.
+        reading: Whose turn it is to be read.
+        escorts: Those of the orders that are begun and not at their end.
         cut: The orders whose outcome is unknown because the iteration was ended.
     """
 
@@ -234,23 +352,39 @@ class Run:
     duplicates_within: int
     on_progress: Callable[[Account], object] | None
     journal: Journal | None
+    is_drained: bool = field(default=False, init=False)
+    beside: "Callable[[Run], Coroutine[Any, Any, None]] | None" = field(default=None, init=False)
+    keeps: Callable[[End], bool] | None = field(default=None, init=False)
+    kept: dict[tuple[str, str], Kept] = field(factory=dict, init=False)
+    gate: Gate = field(factory=Gate, init=False)
+    escorts: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
     sending: asyncio.Semaphore = field(init=False)
-    reading: asyncio.Semaphore = field(init=False)
+    reading: Turns = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
     _room: asyncio.Semaphore = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _handed_out: asyncio.Event = field(factory=asyncio.Event, init=False)
     _ends: deque[End] = field(factory=deque, init=False)
     _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
-    _tasks: "set[asyncio.Task[CancelOutcome]]" = field(factory=set, init=False)
+    _tasks: "set[asyncio.Task[CancelOutcome | Asked]]" = field(factory=set, init=False)
+    #: Orders that were sent and wait to be read: thousands, so they are no tasks.
+    _unread: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
+    _put_off: asyncio.Semaphore = field(init=False)
+    _resuming: "asyncio.Task[None] | None" = field(default=None, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)
+    _beside: "asyncio.Task[None] | None" = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _is_to_stop: bool = field(default=False, init=False)
+    _counting: threading.Lock = field(factory=threading.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the places."""
         self.sending = asyncio.Semaphore(self.at_once)
-        self.reading = asyncio.Semaphore(self.at_once)
+        self.reading = Turns(self.at_once)
         self._room = asyncio.Semaphore(MOST_BEGUN)
+        self._put_off = asyncio.Semaphore(0)
 
     async def next_end(self) -> End | None:
         """Return what an order came to, as soon as the next one is at its end; None after the last.
@@ -259,9 +393,16 @@ class Run:
             Exception: What the given iterable has raised; after the end of each order before it.
         """
         if self._feeding is None:
+            self._loop = asyncio.get_running_loop()
+            if self._is_to_stop:
+                self._stop()
             self._feeding = asyncio.create_task(self._feed())
+            self._resuming = asyncio.create_task(self._resume())
+            if self.beside is not None:
+                self._beside = asyncio.create_task(self.beside(self))
         while not self._ends:
-            is_over = self._feeding.done() and not self._tasks
+            is_fed = self._feeding.done() or (self.gate.is_closed and not self.is_drained)
+            is_over = is_fed and not self._tasks and not self._unread
             if self._error is not None and (is_over or not isinstance(self._error, Exception)):
                 raise self._error
             if is_over or self._is_over:
@@ -269,7 +410,19 @@ class Run:
             self._news.clear()
             await self._news.wait()
         self._room.release()
+        self._handed_out.set()
         return self._ends.popleft()
+
+    def stop(self) -> None:
+        """Send no more cancels, take no more items, and settle what was sent; from anywhere."""
+        self._is_to_stop = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self.gate.close()
+        self._news.set()
 
     async def end(self) -> None:
         """Cut off what is under way and complete the account.
@@ -278,7 +431,7 @@ class Run:
             CancelledError: If it was cancelled meanwhile; the account is complete then, too.
         """
         self._is_over = True
-        tasks = {*self._tasks, *filter(None, [self._feeding])}
+        tasks = {*self._tasks, *filter(None, [self._feeding, self._resuming, self._beside])}
         for task in tasks:
             task.cancel()
         is_cancelled = False
@@ -289,6 +442,8 @@ class Run:
                 await self.client.timing.sleep_async(0)
             except asyncio.CancelledError:
                 is_cancelled = True
+        for escort in list(self._unread.values()):
+            self._settle_unread(escort)
         self.account.rest += tuple(self._ends)
         self._ends.clear()
         self._news.set()
@@ -299,7 +454,10 @@ class Run:
         try:
             while not self._is_over:
                 await self._room.acquire()
+                await self._room_for_ends()
                 await self.sending.acquire()
+                if self.gate.is_closed and not self.is_drained:
+                    return
                 try:
                     item = await anext(self.items)
                 except StopAsyncIteration:
@@ -312,18 +470,55 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - it is for whoever iterates
             self._error = error
         finally:
+            for kept in list(self.kept.values()):
+                self._settle(kept)
             self._news.set()
 
+    async def _room_for_ends(self) -> None:
+        while len(self._ends) >= MOST_ENDED:
+            self._handed_out.clear()
+            await self._handed_out.wait()
+
+    async def _resume(self) -> None:
+        """Go on with the orders that were put off, each when it may be read."""
+        while True:
+            await self._put_off.acquire()
+            await self._room_for_ends()
+            await self.reading.acquire()
+            among = (key for key in self.reading.first if key in self._unread)
+            escort = self._unread.pop(next(among, next(iter(self._unread))))
+            escort.resume()
+            self._work_on(escort)
+
+    def late(self, item: object) -> None:
+        """Note an item that came after the end; from any thread."""
+        with self._counting:
+            self.account.taken += 1
+            try:
+                end = self._untouched(self.take(item), ENDED)
+            except BitoProError as error:
+                end = error
+            self.account.note(end)
+
     def _begin(self, item: object) -> None:
-        self.account.taken += 1
+        if isinstance(item, Kept):
+            if self._is_over or self.gate.is_closed:
+                self.sending.release()
+                self._settle(item)
+                return
+            order = item.again()
+            del self.kept[order.key]
+            self._start(order, why="" if order.begun else "it is still listed")
+            return
+        with self._counting:
+            self.account.taken += 1
         try:
             order = self.take(item)
+            if self._is_over or (self.gate.is_closed and order.begun is None):
+                raise self._untouched(order, ENDED if self._is_over else STOPPED)
         except BitoProError as error:
             self.sending.release()
             self._tell(error)
-            return
-        if self._is_over:
-            self._tell(order.about(NotSentError(ENDED), 0))
             return
         if order.key in self._known:
             self.account.duplicates += 1
@@ -333,30 +528,71 @@ class Run:
         self._known[order.key] = None
         if len(self._known) > self.duplicates_within:
             self._known.popitem(last=False)
-        escort = Escort(self, order, Tally(order.attempts))
         self.account.under_way += 1
-        task = asyncio.create_task(self.work(order, escort))
+        self._start(order)
+
+    def _start(self, order: Asked, why: str = "") -> None:
+        escort = Escort(self, order, Tally(order.attempts), why)
+        self.escorts[order.key] = escort
+        self._work_on(escort)
+
+    def _work_on(self, escort: Escort) -> None:
+        task = asyncio.create_task(self.work(escort.asked, escort))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, escort))
 
-    def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> None:
+    def _finish(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> None:
         self._tasks.discard(task)
         escort.leave()
-        self.account.under_way -= 1
         end = self._end_of(escort, task)
+        if isinstance(end, Asked):
+            escort.asked = end
+            self._unread[end.key] = escort
+            self._put_off.release()
+            return
+        if self.escorts.get(escort.asked.key) is escort:
+            del self.escorts[escort.asked.key]
+        kept = Kept(escort, end, self.client.timing.monotonic())
+        is_fed = self._is_over or self._feeding is None or self._feeding.done()
+        if self.keeps is None or is_fed or not self.keeps(kept.end):
+            self._settle(kept)
+        else:
+            self.kept[escort.asked.key] = kept
+            self._room.release()
+
+    def _settle_unread(self, escort: Escort) -> None:
+        del self._unread[escort.asked.key]
+        self.escorts.pop(escort.asked.key, None)
+        end = self._undone(escort.asked, escort.tally.sent, "")
+        self._settle(Kept(escort, end, self.client.timing.monotonic()))
+
+    def _settle(self, kept: Kept) -> None:
+        """Tell what an order came to in the end."""
+        escort, end = kept.escort, kept.end
+        self.kept.pop(escort.asked.key, None)
+        self.account.under_way -= 1
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
         escort.end(end)
         self._tell(end)
 
-    def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome]") -> End:
+    def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> End | Asked:
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
             return task.result()
         if isinstance(error, BitoProError):
             return error
-        order, sent = escort.asked, escort.tally.sent
         why = "" if error is None else f"it ended in a {type(error).__name__}"
+        return self._undone(escort.asked, escort.tally.sent, why)
+
+    def _untouched(self, order: Asked, why: str) -> BitoProError:
+        """Return what is told of an order that nothing was done for here."""
+        if order.error is not None:
+            return order.error
+        return self._undone(order, order.attempts, why if order.begun is None else "")
+
+    def _undone(self, order: Asked, sent: int, why: str) -> BitoProError:
+        """Return what is told of an order that was not brought to its end."""
         if not sent and order.begun is None:
             return order.about(NotSentError(why or ENDED), sent)
         unknown = OutcomeUnknownError(why or INTERRUPTED)
@@ -366,7 +602,8 @@ class Run:
         return order.about(unknown, sent)
 
     def _tell(self, end: End) -> None:
-        self.account.note(end)
+        with self._counting:
+            self.account.note(end)
         self._ends.append(end)
         self._news.set()
         self.progress()

@@ -2,9 +2,11 @@
 
 import copy
 import json
+import os
 import pickle
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
@@ -44,6 +46,91 @@ def test_the_base_url_comes_from_the_environment_too() -> None:
     assert base_url_from_env({"BITOPRO_BASE_URL": "https://x/v3"}) == "https://x/v3"
     assert base_url_from_env({"BITOPRO_BASE_URL": ""}) is None
     assert base_url_from_env({}) is None
+
+
+LINES = "".join(f"{name}={value}\n" for name, value in ENVIRONMENT.items())
+
+
+def written(folder: Path, text: str, mode: int = 0o600) -> Path:
+    """Write a file of credentials."""
+    path = folder / "bitopro.env"
+    path.write_text(text, "utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_they_come_from_a_file(tmp_path: Path) -> None:
+    path = written(tmp_path, f"\n  # mine = all mine\n{LINES}".replace("secret\n", "secr=t \n"))
+    expected = Credentials("CANARY-key", "CANARY-secr=t", "CANARY@example.com")
+    assert Credentials.from_file(path) == expected
+    path.chmod(0o400)
+    assert Credentials.from_file(f"{path}") == expected
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o666])
+def test_a_file_that_others_could_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path, LINES, mode)
+    with pytest.raises(CredentialsError, match=f"run chmod 600 {path}"):
+        Credentials.from_file(path)
+
+
+def test_a_link_is_judged_by_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    path = written(tmp_path, LINES, 0o644)
+    link = tmp_path / "link.env"
+    link.symlink_to(path)
+    with pytest.raises(CredentialsError, match="chmod 600"):
+        Credentials.from_file(link)
+    path.chmod(0o600)
+    assert Credentials.from_file(link)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, LINES)
+    os.chown(path, 12345, -1)
+    with pytest.raises(CredentialsError, match="its owner's alone"):
+        Credentials.from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "lacks BITOPRO_API_KEY, BITOPRO_API_SECRET, BITOPRO_EMAIL"),
+        (LINES.replace("BITOPRO_EMAIL", "#"), "lacks BITOPRO_EMAIL"),
+        (f"{LINES}CANARY\n", "line 4 of .* must be one of BITOPRO_API_KEY=…, "),
+        (f"{LINES}BITOPRO_BASE_URL=https://CANARY\n", "line 4 of .* must be one of"),
+        (LINES + LINES, "line 4 of .* each once"),
+        (LINES.replace("CANARY-key", ""), "api_key must be a non-empty text"),
+        (LINES.replace("CANARY-key", "CANARY-\u20ac"), "api_key must be ASCII"),
+        (LINES.replace("secret\n", "se\x00cret\n"), "api_secret must have no control characters"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_not_quoted(tmp_path: Path, text: str, told: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(CredentialsError, match=told) as caught:
+        Credentials.from_file(path)
+    shown = [
+        f"{value!r}"
+        for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+        if frame.f_code.co_filename != __file__
+        for value in frame.f_locals.values()
+    ]
+    assert shown
+    assert "CANARY" not in "".join([*shown, f"{caught.value}"])
+
+
+def test_a_file_that_is_not_text_is_refused_and_not_quoted(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    path.write_bytes(LINES.encode().replace(b"secret\n", b"secret\xff\n"))
+    with pytest.raises(CredentialsError, match="no control characters") as caught:
+        Credentials.from_file(path)
+    assert caught.value.__context__ is None
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.env", tmp_path):
+        with pytest.raises(CredentialsError, match="cannot be read"):
+            Credentials.from_file(path)
 
 
 PRINTED: list[Callable[[Credentials], object]] = [

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ def cancel_gathered() -> Cancel:
 
 def calls(sandbox: Sandbox) -> Counter[str | None]:
     return Counter(entry.call for entry in sandbox.journal)
+
+
+async def test_a_batch_is_full_where_more_orders_come_at_once() -> None:
+    with exchange() as sandbox:
+        orders = place(sandbox, 60)
+
+        async def one_after_the_other() -> AsyncIterator[tuple[str, str]]:
+            for order in orders:
+                yield order
+                await asyncio.sleep(0.001)
+
+        async with client_of(sandbox) as client:
+            many = cancel_many_async(client, one_after_the_other(), batch_size=30)
+            assert {getattr(end, "state", end) async for end in many} == {State.CANCELLED}
+        assert calls(sandbox)["cancel_batch"] == 2
+        assert calls(sandbox)["cancel_order"] == 0
 
 
 def test_many_go_in_batches_and_few_alone(cancel_gathered: Cancel) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from bitopro_orders import (
     BitoProError,
     CancelOutcome,
     InvalidArgumentError,
+    Journal,
     NotSentError,
     OutcomeUnknownError,
     State,
@@ -26,8 +28,9 @@ from bitopro_orders import (
     cancel_many_async,
     connect,
     order_history,
+    unresolved,
 )
-from bitopro_sandbox import OrderStatus, Sandbox, faults
+from bitopro_sandbox import Sandbox, faults
 from tests.many.support import (
     PAIR,
     cancels_of,
@@ -237,6 +240,43 @@ def test_an_endless_iterable_takes_bounded_memory() -> None:
     assert many.account.taken < 10_000, "no more is taken than is handed out, and a bounded rest"
 
 
+@pytest.mark.parametrize("batch_size", [1, 50])
+async def test_orders_to_be_read_hold_up_none_that_are_to_be_sent(
+    tmp_path: Path, batch_size: int
+) -> None:
+    with exchange() as sandbox, Journal(tmp_path / "cancels.jsonl") as journal:
+        orders = place(sandbox, 1_300)
+        sandbox.faults.add(faults.delay(before_ms=60_000), probability=1, call="get_order")
+        async with client_of(sandbox) as client:
+            many = cancel_many_async(
+                client, orders, timeout=120, batch_size=batch_size, journal=journal
+            )
+            iterating = asyncio.create_task(anext(aiter(many)))
+            await until_async(lambda: journal.path.read_text().count('"answer"') == 1_300, 60)
+            assert many.account.under_way == 1_300
+            await many.aclose()
+            await asyncio.gather(iterating, return_exceptions=True)
+        assert many.account.counts == {"unknown": 1_300}
+        assert many.account.under_way == 0
+        assert {named(error) for error in many.account.unknown} == ids(orders)
+        assert all(error.accepted and error.attempts == 1 for error in many.account.unknown)
+        assert len(unresolved(journal)) == 1_300
+
+
+@pytest.mark.parametrize("batch_size", [1, 50])
+def test_orders_that_were_put_off_are_read_within_their_time(
+    sandbox: Sandbox, batch_size: int
+) -> None:
+    orders = place(sandbox, 40)
+    sandbox.faults.add(faults.delay(before_ms=60_000), probability=1, call="get_order")
+    with client_of(sandbox) as client:
+        ends = list(cancel_many(client, orders, timeout=1.5, at_once=20, batch_size=batch_size))
+    sandbox.faults.clear()
+    assert {type(end) for end in ends} == {OutcomeUnknownError}
+    assert {named(end) for end in ends} == ids(orders)
+    assert {cancels_of(sandbox, each) for each in ids(orders)} == {batch_size == 1}
+
+
 async def test_an_endless_iterable_lets_the_loop_go_on(sandbox: Sandbox) -> None:
     order = place(sandbox, 1)[0]
     async with client_of(sandbox) as client:
@@ -373,7 +413,7 @@ def check_truth(sandbox: Sandbox, account: Account) -> None:
     time.sleep(0.05)
     for error in account.not_sent:
         assert cancels_of(sandbox, named(error)) == 0
-        assert sandbox.book.get(named(error)).status is OrderStatus.OPEN
+        assert sandbox.book.get(named(error)).status.is_live
     for unknown in account.unknown:
         assert unknown.operation == "cancelOrder"
         assert unknown.attempts == cancels_of(sandbox, named(unknown))

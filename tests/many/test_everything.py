@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bitopro_client.api.orders import list_open_orders
 from bitopro_client.models import Order
 from bitopro_orders import (
     Account,
@@ -52,6 +53,13 @@ def stop_order(sandbox: Sandbox) -> str:
         "BTC_USDT", "SELL", amount="1", price="1", order_type="STOP_LIMIT",
         stop_price="1", condition="<=",
     ).id  # fmt: skip
+
+
+def test_thousands_of_open_orders_are_listed_whole() -> None:
+    with exchange() as sandbox, client_of(sandbox, timeout=60) as client:
+        placed = ids(place(sandbox, 4000))
+        listed = list_open_orders.sync(client=client).data
+        assert {order.id for order in listed} == placed | DEMO
 
 
 def test_every_open_order_is_cancelled_and_told(clear: Do) -> None:

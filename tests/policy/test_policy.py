@@ -32,7 +32,7 @@ from bitopro_orders.failures import TABLE, Retry
 from bitopro_orders.message import Route
 from bitopro_orders.sending import Sender
 from bitopro_orders.steps import TaskChannel, drive_async
-from bitopro_orders.transport import Answer, Attempt, Origin, Tally
+from bitopro_orders.transport import LONGEST_ANSWER, Answer, Attempt, Origin, Tally
 from tests.policy.scripted import (
     CANCELLED,
     GARBLED,
@@ -394,10 +394,10 @@ def test_nonces_far_ahead_of_the_clock_stop_nobody(
         ("gzip", gzip.compress(CANCELLED)[:-20], False),
         ("gzip", CANCELLED, False),
         ("br", CANCELLED, False),
-        ("gzip", gzip.compress(CANCELLED + b" " * 2**20), False),
-        ("gzip", gzip.compress(CANCELLED + b" " * (2**20 - len(CANCELLED))), True),
+        ("gzip", gzip.compress(CANCELLED + b" " * LONGEST_ANSWER), False),
+        ("gzip", gzip.compress(CANCELLED + b" " * (LONGEST_ANSWER - len(CANCELLED))), True),
     ],
-    ids=["gzip", "deflate", "case", "cut", "not gzip", "unknown", "1 MiB and more", "1 MiB"],
+    ids=["gzip", "deflate", "case", "cut", "not gzip", "unknown", "8 MiB and more", "8 MiB"],
 )
 def test_a_body_compressed_unasked(
     new_player: NewPlayer, encoding: str, body: bytes, good: bool

@@ -29,6 +29,7 @@ from bitopro_orders import (
     SendingPolicy,
     connect,
 )
+from bitopro_orders.transport import LONGEST_ANSWER
 from bitopro_sandbox import Sandbox, faults
 from tests.policy.scripted import CANCELLED, CREDENTIALS, ORDER_ID, PAIR, Way
 from tests.policy.servers import Peer, Server, always, answer, serving
@@ -385,11 +386,11 @@ def _chunked(data: bytes) -> bytes:
     )
 
 
-AT_THE_CAP = CANCELLED + b" " * (2**20 - len(CANCELLED))
+AT_THE_CAP = CANCELLED + b" " * (LONGEST_ANSWER - len(CANCELLED))
 
 
 @pytest.mark.parametrize("form", [answer, _chunked], ids=["length", "chunked"])
-def test_a_body_of_one_mebibyte_is_the_largest(
+def test_a_body_of_eight_mebibytes_is_the_largest(
     new_caller: NewCaller, form: Callable[[bytes], bytes]
 ) -> None:
     with serving(always(form(AT_THE_CAP))) as server:
@@ -431,7 +432,7 @@ def test_a_gzip_bomb_costs_a_few_mebibytes(new_caller: NewCaller) -> None:
         finally:
             tracemalloc.stop()
     assert type(error) is OutcomeUnknownError
-    assert peak < 8 * 2**20
+    assert peak < 6 * LONGEST_ANSWER
 
 
 # What is not an answer

@@ -12,7 +12,8 @@ from attrs import define, field
 
 from bitopro_auth.credentials import Secret
 
-LONGEST_ANSWER = 2**20
+#: Some ten thousand open orders, listed.
+LONGEST_ANSWER = 2**23
 #: What an answer may have in headers and framing besides its body.
 LONGEST_HEAD = 2**17
 

@@ -1,0 +1,5 @@
+"""`python -m bitopro_orders.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,233 @@
+"""The group of commands, what all of them take, and how an error becomes a line and a code."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from attrs import define, field
+
+from bitopro_auth import Credentials, CredentialsError
+from bitopro_orders import __version__
+from bitopro_orders.connection import OrdersClient, connect
+from bitopro_orders.policy import require_seconds
+
+from . import codes
+from .output import Output
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+PIPE = "this is no terminal, so nothing can be confirmed: add --yes (or --dry-run to look)"
+
+
+@define
+class Options:
+    """What was said for every command, before or after its name.
+
+    Attributes:
+        json: Whether stdout gets JSON objects.
+        yes: Whether it is confirmed.
+        dry_run: Whether nothing may be sent that changes anything.
+        journal: Where to write what is decided; None for a new file in the state folder.
+        no_journal: Whether to do without one.
+        timeout: How long, in seconds; None for the command's default.
+        base_url: Where the API is; None for the environment's.
+        credentials: The file that holds them; None for the environment's.
+        out: What prints.
+    """
+
+    json: bool = False
+    yes: bool = False
+    dry_run: bool = False
+    journal: Path | None = None
+    no_journal: bool = False
+    timeout: float | None = None
+    base_url: str | None = None
+    credentials: Path | None = None
+    out: Output = field(factory=Output)
+    _runner: asyncio.Runner = field(factory=asyncio.Runner, init=False)
+    _client: OrdersClient | None = field(default=None, init=False)
+
+    @property
+    def client(self) -> OrdersClient:
+        """The client of this command.
+
+        Raises:
+            CredentialsError: If they are missing, or others may read their file.
+        """
+        if self._client is None:
+            self._client = connect(self._credentials(), base_url=self.base_url)
+        return self._client
+
+    def _credentials(self) -> Credentials:
+        if self.credentials is not None:
+            return Credentials.from_file(self.credentials)
+        try:
+            return Credentials.from_env()
+        except CredentialsError as error:
+            raise CredentialsError(f"{error}, or give --credentials FILE") from None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out work in the one loop of this process.
+
+        Raises:
+            StoppedError: At Ctrl-C, if the work has not seen to it otherwise.
+        """
+        try:
+            return self._runner.run(work)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise codes.StoppedError from None
+
+    def close(self) -> None:
+        """Close the client's connections and the loop."""
+        if self._client is not None:
+            with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+                self._runner.run(self._client.__aexit__())
+        self._runner.close()
+
+    def require_confirmable(self) -> None:
+        """Raise unless it is confirmed, or somebody can be asked, or nothing is to be changed.
+
+        Raises:
+            NotConfirmedError: If nobody can be asked.
+        """
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        if not (self.yes or self.dry_run or is_terminal):
+            raise codes.NotConfirmedError(PIPE)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401
+    """Keep an option that may stand before and after the command's name."""
+    options = context.ensure_object(Options)
+    name = str(parameter.name)
+    source = context.get_parameter_source(name)
+    if source is not None and source.name == "COMMANDLINE":
+        setattr(options, name, value)
+        if name == "json":
+            options.out.is_json = value
+        if name == "timeout":
+            require_seconds("--timeout", value)
+
+
+def _option(*names: str, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401
+    return click.option(*names, expose_value=False, callback=_keep, **attributes)
+
+
+_REACHING = (
+    _option("--json", is_flag=True, help="One JSON object per line on stdout."),
+    _option("--timeout", type=float, metavar="SECONDS", help="How long it may take."),
+    _option("--base-url", metavar="URL", help="Where the API is."),
+    _option(
+        "--credentials",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A file of BITOPRO_…= lines that only you can read.",
+    ),
+)
+dry = _option("--dry-run", is_flag=True, help="Send nothing that changes anything.")
+_CHANGING = (
+    _option("--yes", "-y", is_flag=True, help="Do not ask."),
+    dry,
+    _option(
+        "--journal",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Where to write down what is decided.",
+    ),
+    _option("--no-journal", is_flag=True, help="Write nothing down."),
+)
+
+
+def reaching(command: F) -> F:
+    """Add the options of a command that asks the exchange."""
+    for option in reversed(_REACHING):
+        command = option(command)
+    return command
+
+
+def changing(command: F) -> F:
+    """Add the options of a command that changes something."""
+    for option in reversed(_CHANGING):
+        command = option(command)
+    return reaching(command)
+
+
+class _Notes(logging.Handler):
+    """Prints what the library warns of, above the bar, in a line."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it without a traceback."""
+        self._out.note(f"bitopro: {record.getMessage()}", "yellow")
+
+
+def examples(*lines: str) -> str:
+    """Return lines as a help text that is not wrapped."""
+    return "\n".join(["\b", *lines])
+
+
+@click.group(
+    epilog=examples(
+        "Examples:",
+        "  bitopro open                         what is open",
+        "  bitopro cancel BTC_TWD 2959906694    cancel it, and know what became of it",
+        "  bitopro cancel-all                   cancel everything, until the book is clean",
+        "  bitopro resolve                      what became of what is not known",
+        "",
+        "\b",
+        "Exit codes; of several, the worst:",
+        *(f"  {code:<4} {meaning}" for code, meaning in codes.MEANINGS.items()),
+    ),
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="bitopro %(version)s")
+@changing
+@click.pass_context
+def app(context: click.Context) -> None:
+    """Cancel orders on the BitoPro exchange, and know what became of each."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Args:
+        arguments: Those of the command line.
+
+    Returns:
+        The exit code.
+    """
+    from . import changing, commands, guarding  # noqa: F401 - they add their commands to the group
+
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    options = Options(out=Output(is_json="--json" in ours))
+    logging.getLogger("bitopro_orders").addHandler(_Notes(options.out))
+    # What others log is for nobody here, and asyncio logs tracebacks.
+    logging.getLogger().addHandler(logging.NullHandler())
+    error: BaseException | None = None
+    code: Any = codes.OK
+    try:
+        try:
+            code = app.main(
+                list(arguments), prog_name="bitopro", obj=options, standalone_mode=False
+            )
+        finally:
+            options.close()
+    except BaseException as failure:
+        if isinstance(failure, SystemExit):
+            raise
+        error = failure
+    if error is not None:
+        code = options.out.fail(error)
+    options.out.close(code or codes.OK)
+    return code or codes.OK

@@ -1,0 +1,99 @@
+"""The commands that only look, and those that are no questions to the exchange."""
+
+import importlib.util
+import os
+import sys
+
+import click
+from click.shell_completion import BashComplete, ZshComplete
+
+from bitopro_client.api.orders import get_order, list_open_orders
+from bitopro_client.models import Order
+from bitopro_client.types import UNSET
+from bitopro_orders.connection import OrdersClient
+
+from .app import Options, app, examples, reaching
+
+#: How long a single question to the exchange may take by default, in seconds.
+QUESTION_SECONDS = 10.0
+
+
+async def listed(client: OrdersClient, pair: str | None, seconds: float) -> list[Order]:
+    """Return the open orders as the exchange lists them."""
+    call = list_open_orders.call(pair=UNSET if pair is None else pair.upper())
+    return (await client.run_async(client.steps(call, seconds=seconds))).parsed.data
+
+
+async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -> Order:
+    """Return an order as the exchange tells it."""
+    call = get_order.call(pair.upper(), order_id)
+    return (await client.run_async(client.steps(call, seconds=seconds))).parsed
+
+
+@app.command("open", epilog=examples("bitopro open", "bitopro open --pair BTC_TWD"))
+@click.option("--pair", metavar="PAIR", help="Those of this pair alone.")
+@reaching
+@click.pass_obj
+def open_(options: Options, pair: str | None) -> None:
+    """List the open orders."""
+    orders = options.run(listed(options.client, pair, options.timeout or QUESTION_SECONDS))
+    options.out.orders(orders)
+    options.out.summary |= {"open": len(orders)}
+    options.out.say(f"{len(orders)} open")
+
+
+@app.command(epilog=examples("bitopro status BTC_TWD 2959906694"))
+@click.argument("pair")
+@click.argument("order_id", metavar="ID")
+@reaching
+@click.pass_obj
+def status(options: Options, pair: str, order_id: str) -> None:
+    """Read one order."""
+    seconds = options.timeout or QUESTION_SECONDS
+    options.out.orders([options.run(read(options.client, pair, order_id, seconds))])
+
+
+@app.command(epilog=examples("bitopro watch", "bitopro watch --json | jq .status"))
+@reaching
+@click.pass_obj
+def watch(options: Options) -> None:
+    """Print each change of a done order as the exchange tells it, until Ctrl-C."""
+    options.run(_watch(options))
+
+
+async def _watch(options: Options) -> None:
+    try:
+        from bitopro_orders.stream import order_history
+    except ImportError as missing:
+        raise click.ClickException(
+            "watch needs the stream: run  pip install 'bitopro-orders[stream]'"
+        ) from missing
+    out = options.out
+    async with order_history(client=options.client) as history:
+        async for order in history:
+            out.change(order)
+            if not out.is_read:
+                return
+
+
+@app.command(epilog=examples("bitopro sandbox", "bitopro sandbox --port 8787"))
+@click.option("--port", type=int, default=8787, show_default=True, help="The TCP port.")
+def sandbox(port: int) -> None:
+    """Serve a local exchange to try things on, until Ctrl-C."""
+    if not all(map(importlib.util.find_spec, ("starlette", "uvicorn", "websockets"))):
+        raise click.ClickException("sandbox needs more: run  pip install 'bitopro-orders[sandbox]'")
+    arguments = [sys.executable, "-m", "bitopro_sandbox", "--port", f"{port}"]
+    os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
+
+
+@app.command(
+    epilog=examples(
+        'eval "$(bitopro completion bash)"    in ~/.bashrc',
+        'eval "$(bitopro completion zsh)"     in ~/.zshrc',
+    )
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh"]))
+def completion(shell: str) -> None:
+    """Print what makes the shell complete commands and options."""
+    kinds = {"bash": BashComplete, "zsh": ZshComplete}
+    click.echo(kinds[shell](app, {}, "bitopro", "_BITOPRO_COMPLETE").source())

@@ -1,0 +1,182 @@
+"""The dead man's switch as a process: when the bot is gone, its orders are cancelled."""
+
+import contextlib
+import math
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from bitopro_orders.everything import cancel_everything_async
+from bitopro_orders.guards import TIMEOUT_SECONDS, Scope
+from bitopro_orders.journal import Journal
+from bitopro_orders.many import AsyncManyOutcomes
+from bitopro_orders.policy import require_seconds
+
+from . import codes, given
+from .app import Options, app, changing, examples
+from .bot import Bot, Heartbeat, Watch
+from .changing import journal_path
+from .commands import QUESTION_SECONDS, listed
+from .following import Followed, conclude, follow
+
+GRACE_SECONDS = 10.0
+PATIENCE_SECONDS = 1.0
+#: As a shell says it.
+NOT_FOUND, NOT_STARTED = 127, 126
+#: What the bot's own 0 does not hide.
+FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.STOPPED}
+
+
+@app.command(
+    epilog=examples(
+        "bitopro guard -- python bot.py",
+        "bitopro guard --pair BTC_TWD --heartbeat /run/bot.beat --after 30 -- python bot.py",
+        "bitopro guard --heartbeat /mnt/bot.beat --after 90     a bot that runs elsewhere",
+        "bitopro guard --dry-run -- true                        see what it would cancel",
+    )
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--pair", metavar="PAIR", help="Its orders are those of this pair alone.")
+@click.option("--client-id", metavar="A-B", help="Its orders have a clientId from A to B.")
+@click.option(
+    "--lists-untriggered",
+    is_flag=True,
+    help="You know that the exchange lists stop-limit orders that are not triggered.",
+)
+@click.option(
+    "--heartbeat",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The bot hangs if it does not touch this file.",
+)
+@click.option("--after", type=float, metavar="SECONDS", help="For so long.")
+@click.option(
+    "--grace",
+    type=float,
+    metavar="SECONDS",
+    default=GRACE_SECONDS,
+    show_default=True,
+    help="How long a bot that is told to end may take before it is killed.",
+)
+@changing
+@click.pass_obj
+def guard(
+    options: Options,
+    command: tuple[str, ...],
+    pair: str | None,
+    client_id: str | None,
+    lists_untriggered: bool,
+    heartbeat: Path | None,
+    after: float | None,
+    grace: float,
+) -> int:
+    """Run a bot, and cancel its open orders when it dies, hangs, or this is told to stop.
+
+    It always cancels when the bot has ended, whatever its exit code, which is passed on; if that is
+    0, the code says whether the cancels worked. Until the bot is gone nothing is sent. What it says
+    goes to stderr. --timeout is for the cancels (300 s). It does not ask.
+
+    Without COMMAND it watches the heartbeat of a bot that it did not start.
+    """
+    if (heartbeat is None) != (after is None):
+        raise click.UsageError("give --heartbeat FILE and --after SECONDS together.")
+    if not command and heartbeat is None:
+        raise click.UsageError("give -- COMMAND, or --heartbeat FILE and --after SECONDS.")
+    if after is not None:
+        require_seconds("--after", after)
+    if not (0 <= grace < math.inf):
+        raise click.BadParameter("must be seconds from 0 up, such as 10", param_hint="--grace")
+    only = None if client_id is None else given.client_ids(client_id)
+    scope = Scope(None if pair is None else pair.upper(), only, lists_untriggered)
+    path = journal_path(options)
+    client = options.client
+    # All of this before there is a bot: it must not fail when the bot is dead.
+    journal = None if path is None else Journal(path)
+    # What the bot prints on stdout is not ours to mix with.
+    aside = contextlib.nullcontext() if options.out.is_json else _no_stdout()
+    try:
+        many = cancel_everything_async(
+            client, pair=scope.pair, only=only, timeout=options.timeout or TIMEOUT_SECONDS,
+            lists_untriggered=lists_untriggered, journal=journal,
+        )  # fmt: skip
+        watch = Watch(grace, partial(options.out.note, style="bold yellow"), client.timing)
+        with aside:
+            followed = options.run(_guarded(options, watch, command, heartbeat, after, scope, many))
+    finally:
+        if journal is not None:
+            journal.close()
+    if followed is None:
+        return _code(watch, codes.OK)
+    with aside:
+        return _code(watch, _concluded(options, followed, journal, proves_book=only is None))
+
+
+def _no_stdout() -> contextlib.AbstractContextManager[object]:
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+async def _guarded(
+    options: Options,
+    watch: Watch,
+    command: tuple[str, ...],
+    heartbeat: Path | None,
+    after: float | None,
+    scope: Scope,
+    many: AsyncManyOutcomes,
+) -> Followed | None:
+    """Wait until it is over, and cancel; return None if nothing was to be cancelled."""
+    # A log that is full, or a terminal that is held by Ctrl-S, must not cost an order.
+    options.out.patience = PATIENCE_SECONDS
+    watch.take_signals()
+    if command:
+        watch.bot = _started(command)
+    if heartbeat is not None and after is not None:
+        watch.heartbeat = Heartbeat(heartbeat, after, watch.timing)
+    await watch.until_over()
+    watch.leave_signals()
+    options.out.summary |= {"guard": watch.ended}
+    if watch.is_disarmed:
+        watch.note(f"{watch.ended}: nothing is cancelled, as the bot it watched may be well")
+        return None
+    which = f"the open orders of {scope.pair or 'all pairs'}"
+    if scope.only is not None:
+        which += " with such a clientId"
+    if not options.dry_run:
+        watch.note(f"{watch.ended}: {which} are cancelled")
+        return await follow(options.out, many)
+    watch.note(f"{watch.ended}: {which} would be cancelled")
+    orders = await listed(options.client, scope.pair, QUESTION_SECONDS)
+    options.out.orders([order for order in orders if scope.only is None or scope.only(order)])
+    return None
+
+
+def _started(command: tuple[str, ...]) -> Bot:
+    try:
+        return Bot.start(command)
+    except OSError as error:
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
+        reason = f"{command[0]} cannot be started: {error.strerror}; nothing was sent"
+        raise codes.NotStartedError(reason, code) from None
+
+
+def _concluded(
+    options: Options, followed: Followed, journal: Journal | None, *, proves_book: bool
+) -> int:
+    kept = [] if journal is None else [journal]
+    code = conclude(options.out, followed, kept, proves_book=proves_book)
+    if followed.account.listed != 0 and not followed.is_stopped:
+        code = codes.worst([code, codes.UNKNOWN])
+    if code in FAILURES:
+        options.out.note(f"NOT ALL IS KNOWN TO BE CANCELLED: {codes.MEANINGS[code]}", "bold red")
+    return code
+
+
+def _code(watch: Watch, ours: int) -> int:
+    if watch.is_disarmed:
+        return 128 + watch.asked[0]
+    if watch.bot is None or (watch.bot.code == 0 and ours in FAILURES):
+        return ours
+    return 128 + signal.SIGKILL if watch.bot.code is None else watch.bot.code
