@@ -15,12 +15,12 @@ MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | c
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
 demo: .venv/ready  ## cancel an order on a local exchange and watch it happen
 	@$(BIN)/python docs/demo.py
 
-test: lint types drift  ## everything that must hold before a change is shared
+test: lint types drift change-report  ## everything that must hold before a change is shared
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 soak: .venv/ready  ## run mixes of faults at random: on outcomes (RUNS=2000), on the throttle (MINUTES=10)
@@ -35,8 +35,17 @@ bench-many: .venv-benchmarks/ready  ## measure how soon many orders are off the 
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
 	$(GENERATOR) openapi/generate.py
 
-drift: .venv-generator/ready  ## fail if generated/bitopro_client is not what the spec gives
+drift: .venv-generator/ready .venv/ready  ## fail if the client is not what the spec gives, or openapi/surface is old
 	$(GENERATOR) openapi/generate.py --check
+	$(BIN)/python openapi/surface.py --check
+
+REPORT := $(addprefix openapi/,surface.py spec_changes.py surface_changes.py changes.py)
+.PHONY: surface change-report
+surface: .venv/ready  ## write openapi/surface, what importers see, anew
+	$(BIN)/python openapi/surface.py $(RELEASE:%=--release)
+
+change-report: .venv/ready  ## say what changed for importers since the last release (BASE=<tag or commit>)
+	@$(BIN)/python openapi/changes.py $(BASE)
 
 lint: .venv/ready  ## ruff over hand-written code, and the house rules of the spec
 	$(BIN)/ruff check $(HAND_WRITTEN)
@@ -44,7 +53,7 @@ lint: .venv/ready  ## ruff over hand-written code, and the house rules of the sp
 	$(BIN)/python openapi/rules.py
 
 types: .venv/ready  ## mypy --strict over every package and the tests
-	$(BIN)/mypy --cache-dir $(MYPY_CACHE) $(TYPED)
+	$(BIN)/mypy --cache-dir $(MYPY_CACHE) $(TYPED) $(REPORT)
 
 record: .venv/ready  ## record the cassettes anew (see tests/cassettes/README.md)
 	$(BIN)/python -m pytest tests/test_cassettes.py --record-mode=rewrite $(LIVE)
