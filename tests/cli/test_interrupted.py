@@ -60,7 +60,7 @@ def test_stopped_once_it_settles_what_was_sent(
 
 
 def test_orders_that_were_not_begun_are_told_too(cli: Cli) -> None:
-    orders, process = begin(cli, 60)
+    orders, process = begin(cli, 300)
     cli.at_request(1, lambda: process.send_signal(signal.SIGINT))
     ran = cli.end(process)
     check_told(cli, orders, ran)

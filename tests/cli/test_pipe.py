@@ -1,5 +1,6 @@
 """`bitopro` in a pipe: what it prints, what it sends, and its exit codes."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -304,6 +305,26 @@ def test_who_does_not_read_holds_up_nothing(cli: Cli) -> None:
     until(lambda: unresolved(cli.journals[0]) == [], 20)
     ran = cli.end(process)
     assert (ran.code, ran.ends) == (0, dict.fromkeys(orders, "CANCELLED"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_does_not_read_is_not_waited_for_after_ctrl_c(cli: Cli, number: signal.Signals) -> None:
+    orders = ids(cli, 20)
+    process = cli.start("cancel", PAIR, *orders, "--yes", "--json")
+    assert process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    until(lambda: cli.journals, 20)
+    until(lambda: len(cli.journals[0].read_text().split('"event":"end"')) == 21, 20)
+    for _ in range(3):  # the first may come just before it has nothing to do but to print
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+            break
+    else:
+        process.kill()
+    ran = cli.end(process)
+    assert ran.code in {0, 130}
+    assert "20 taken: 20 cancelled" in ran.err
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -366,6 +366,13 @@ def test_only_its_own_orders(start: Any, sandbox: Sandbox, scope: Any, taken: se
     assert live(sandbox) == (DEMO | {mine, other}) - taken
 
 
+def test_what_follows_the_command_is_the_commands_own(start: Any, sandbox: Sandbox) -> None:
+    run = start(sys.executable, "-c", "import sys; print(sys.argv[1:])", "--pair", "ETH_TWD")
+    assert run.line() == "['--pair', 'ETH_TWD']"
+    run.end()
+    assert not live(sandbox)
+
+
 def test_a_command_that_is_not_there(start: Any, sandbox: Sandbox) -> None:
     code, out, err = start("--", "no-such-bot").end()
     assert (code, out) == (127, "")

@@ -43,6 +43,8 @@ from bitopro_orders.timing import Timing
 from . import codes
 from .output import NOTHING, Output, envelope
 
+#: How long a reader who takes nothing is waited for once nothing is under way and Ctrl-C comes.
+PATIENCE_SECONDS = 1.0
 #: How often the bar is drawn, in seconds.
 TICK_SECONDS = 0.2
 OFF_THE_BOOK = (State.CANCELLED, State.PARTLY_FILLED, State.FILLED)
@@ -88,9 +90,13 @@ class Stops:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # What is left is to tell the account: one more would only hide it.
+        # What is left is to tell the account: one more hides it only from who does not read.
         for name in self._taken:
             asyncio.get_running_loop().add_signal_handler(name, _nothing)
+            signal.signal(name, self._hurry)
+
+    def _hurry(self, *_: object) -> None:
+        self.out.patience = PATIENCE_SECONDS
 
     def _stop(self) -> None:
         self.count += 1
@@ -253,7 +259,7 @@ async def follow(
     total = None if given is None else len(given)
     out.has_sent = out.is_busy = True
     async with many:
-        with Stops(many, out) as stops, _Teller(out, rows) as tell:
+        with _Teller(out, rows) as tell, Stops(many, out) as stops:
             async with Bar(out, many.account, total):
                 try:
                     async for end in many:

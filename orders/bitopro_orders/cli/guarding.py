@@ -31,12 +31,14 @@ FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.ST
 
 
 @app.command(
+    # What follows the bot's name is the bot's, also without the two dashes.
+    context_settings={"allow_interspersed_args": False},
     epilog=examples(
         "bitopro guard -- python bot.py",
         "bitopro guard --pair BTC_TWD --heartbeat /run/bot.beat --after 30 -- python bot.py",
         "bitopro guard --heartbeat /mnt/bot.beat --after 90     a bot that runs elsewhere",
         "bitopro guard --dry-run -- true                        see what it would cancel",
-    )
+    ),
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--pair", metavar="PAIR", help="Its orders are those of this pair alone.")

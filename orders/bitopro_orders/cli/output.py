@@ -41,6 +41,8 @@ LEAST_WORDS = 12
 #: Longer ones would keep people waiting: rich takes a millisecond for a row.
 MOST_IN_TABLE = 1000
 NOTHING = "-"
+#: How often is looked at whether patience is over, in seconds.
+LOOK_SECONDS = 0.1
 
 
 class _Console(Console):
@@ -168,11 +170,19 @@ class Output:
     def kept(self, stream: IO[str]) -> Iterator[None]:
         """Go on when nobody reads any more: what is under way is worth more than its print."""
         try:
-            if self.patience is not None and not select([], [stream], [], self.patience)[1]:
+            if not self._is_taken_in_time(stream):
                 self.lose(stream)
             yield
         except OSError:
             self.lose(stream)
+
+    def _is_taken_in_time(self, stream: IO[str]) -> bool:
+        waited = 0.0
+        while not select([], [stream], [], LOOK_SECONDS)[1]:
+            waited += LOOK_SECONDS
+            if self.patience is not None and waited >= self.patience:
+                return False
+        return True
 
     def lose(self, stream: IO[str]) -> None:
         """Let what is printed from now on go nowhere."""
