@@ -37,6 +37,8 @@ from .reading import about_cancel
 logger = logging.getLogger("bitopro_orders")
 
 VERSION = 1
+#: Each line begins with its version.
+BEGINNING = b'{"v":'
 #: So long a cancel waits for its line to be on the disk before it goes out all the same.
 PATIENCE_SECONDS = 5.0
 #: So many lines that could not be written are kept for when there is room again.
@@ -121,12 +123,17 @@ class Ledger:
         """Read lines; one that is torn does not count.
 
         Raises:
-            InvalidArgumentError: If there is one of a version that is not known.
+            InvalidArgumentError: If there is one of a version that is not known, or if there are
+                lines and none of them is a journal's: it may be the file of the orders.
         """
-        ledger, others = cls(), 0
+        ledger, others, strange, ours = cls(), 0, 0, 0
         for text in lines:
             if not text.endswith(b"\n"):
                 break
+            if text.startswith(BEGINNING):
+                ours += 1
+            elif text.strip():
+                strange += 1
             # A torn line in the middle was followed by others when there was room again.
             with contextlib.suppress(*forms.WRONG, RecursionError):
                 line = json.loads(text)
@@ -137,6 +144,11 @@ class Ledger:
         if others:
             raise InvalidArgumentError(
                 f"journal must be of version {VERSION}: it has lines of another one"
+            )
+        if strange and not ours:
+            raise InvalidArgumentError(
+                "journal must be one that a Journal has written, such as 'cancels.jsonl': no line "
+                "of this file is one of a journal"
             )
         return ledger
 

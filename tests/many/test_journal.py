@@ -367,11 +367,21 @@ def test_a_torn_line_does_not_spoil_the_next(sandbox: Sandbox, cancel_all: Do, f
     assert unresolved(file) == []
 
 
-@pytest.mark.parametrize("line", [b"[]", b"7", b"null", b'{"v":1}', b'{"v":1,"event":"end"}', b""])
+@pytest.mark.parametrize("line", [b'{"v":1}', b'{"v":1,"event":"end"}', b'{"v":1,"ev', b"", b"\n7"])
 def test_a_line_that_says_nothing_is_passed_over(file: Path, line: bytes) -> None:
-    file.write_bytes(line + b"\n")
+    file.write_bytes(line + b'\n{"v":1}\n' * (line == b"\n7") + b"\n")
     assert unresolved(file) == []
     Journal(file).close()
+
+
+@pytest.mark.parametrize("text", [b"[]\n", b"pair,id\nBTC_TWD,1\n", b"root:x:0\n\n7\n"])
+def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(file: Path, text: bytes) -> None:
+    file.write_bytes(text)
+    with pytest.raises(InvalidArgumentError, match="no line of this file is one of a journal"):
+        unresolved(file)
+    with pytest.raises(InvalidArgumentError, match="no line of this file is one of a journal"):
+        Journal(file)
+    assert file.read_bytes() == text
 
 
 def test_a_journal_of_another_version_is_refused(file: Path) -> None:
