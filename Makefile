@@ -11,7 +11,7 @@ TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders
 # generated files.
 MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 
-.PHONY: help demo test soak bench bench-many generate drift lint types record sandbox build lock clean
+.PHONY: help demo test soak bench bench-many generate drift surface change-report lint types record sandbox build lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets

@@ -47,7 +47,7 @@ class Told(NamedTuple):
         started_at: When it began, on the monotonic clock, in seconds.
         ended_at: When it had the last end, or had come to its own end.
         ends: How many orders came to what; empty where that is not told.
-        calls: How many calls failed, by what was raised.
+        failed: How many calls failed, by what was raised.
         peak_kib: The most memory that the process held, in KiB.
     """
 

@@ -3,7 +3,7 @@
 It prints its address. Then it is a shell's: whoever closes its input gets what has become of the
 orders, as JSON.
 
-python -m benchmarks.exchange ORDERS DELAY_MS
+python -m benchmarks.exchange ORDERS DELAY_MS [SPEED]
 """
 
 import json

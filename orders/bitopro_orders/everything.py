@@ -26,8 +26,9 @@ from .many import AsyncManyOutcomes, Make, ManyOutcomes
 from .outcomes import Begun, CancelOutcome, History, State, check_client
 from .policy import require_seconds
 from .refusals import is_about_key
-from .run import Asked, Kept, Run, asked, on_disk
+from .run import Asked, Escort, Kept, Run, asked, on_disk
 from .states import LAG_SECONDS
+from .transport import Tally
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 1.0
@@ -282,7 +283,9 @@ class _Finder:
                 if key not in self._known:
                     self._known.add(key)
                     begun = Begun(accepted=True, sent_ms=now_ms)
-                    self._found.append(evolve(asked((pair, order_id)), begun=begun, attempts=1))
+                    order = evolve(asked((pair, order_id)), begun=begun, attempts=1)
+                    self._found.append(order)
+                    Escort(self.run, order, Tally(1)).note(None, now_ms)
 
 
 def _taken(item: object) -> Asked:

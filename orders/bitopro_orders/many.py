@@ -147,12 +147,14 @@ class ManyOutcomes:
     def close(self) -> None:
         """End it: no more orders are taken, what is under way is cut off, the account complete."""
         self._is_begun = True
-        if self._thread is not None:
-            if self._feeder is not None:
-                self._feeder.end(self._run)
+        if self._thread is None or self._thread.ident is None:
+            return
+        if self._feeder is not None:
+            self._feeder.end(self._run)
+        if self._loop.exception() is None:
             with contextlib.suppress(RuntimeError):  # it has ended
                 self._loop.result().call_soon_threadsafe(self._stop.set)
-            self._thread.join(LONGEST_END_SECONDS)
+        self._thread.join(LONGEST_END_SECONDS)
 
     def stop(self) -> None:
         """Send no more cancels, and let the iteration go on until what was sent is settled.
@@ -167,9 +169,7 @@ class ManyOutcomes:
         return self._iterate()
 
     def _iterate(self) -> Generator[End, None, None]:
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._work()), name="many orders", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work_in_loop, name="many orders", daemon=True)
         try:
             self._thread.start()
             loop = self._loop.result()
@@ -177,6 +177,15 @@ class ManyOutcomes:
                 yield end
         finally:
             self.close()
+
+    def _work_in_loop(self) -> None:
+        try:
+            asyncio.run(self._work())
+        except BaseException as error:
+            if self._loop.done():
+                raise
+            # There is no loop, such as without a file descriptor left: whoever waits must know.
+            self._loop.set_exception(error)
 
     async def _work(self) -> None:
         self._loop.set_result(asyncio.get_running_loop())

@@ -187,8 +187,9 @@ class Escort:
         """Write down what a request came to."""
         if self.run.journal is not None:
             outcome, why = outcome_name(error), reason_of(error)
+            attempt = max(self._attempt, self.tally.sent)
             self.run.journal.put(
-                self._line("answer", self._attempt, sent_ms=sent_ms, outcome=outcome, why=why)
+                self._line("answer", attempt, sent_ms=sent_ms, outcome=outcome, why=why)
             )
 
     def end(self, end: End) -> None:
@@ -443,6 +444,10 @@ class Run:
                 is_cancelled = True
         for escort in list(self._unread.values()):
             self._settle_unread(escort)
+        if self.is_drained:
+            self.gate.close()
+            async for item in self.items:
+                self._begin(item)
         self.account.rest += tuple(self._ends)
         self._ends.clear()
         self._news.set()

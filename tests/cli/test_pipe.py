@@ -307,6 +307,26 @@ def test_who_does_not_read_holds_up_nothing(cli: Cli) -> None:
     assert (ran.code, ran.ends) == (0, dict.fromkeys(orders, "CANCELLED"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a pipe is filled by its name in /proc")
+def test_what_nobody_reads_on_stderr_holds_up_nothing(cli: Cli) -> None:
+    orders = ids(cli, 10)
+    cli.sandbox.faults.add(faults.status(502), probability=1, call="get_order")
+    process = cli.start("cancel", PAIR, *orders, "--yes", "--json")
+    until(lambda: cli.sandbox.book.open_orders() == [], 20)
+    end = os.open(f"/proc/{process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(end, b"." * 4096)
+    os.close(end)
+    process.send_signal(signal.SIGINT)
+    read = len(cli.sandbox.journal)
+    until(lambda: len(cli.sandbox.journal) > read + 20, 20)
+    cli.sandbox.faults.clear()
+    until(lambda: unresolved(cli.journals[0]) == [], 20)
+    ran = cli.end(process)
+    assert (ran.code, ran.ends) == (130, dict.fromkeys(orders, "CANCELLED"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_does_not_read_is_not_waited_for_after_ctrl_c(cli: Cli, number: signal.Signals) -> None:
     orders = ids(cli, 20)

@@ -194,6 +194,27 @@ def test_what_becomes_of_the_exchanges_own_cancel_of_all(
     assert unresolved(file) == []
 
 
+async def test_what_the_exchanges_own_cancel_of_all_named_is_not_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "cancels.jsonl"
+    with exchange(lists_untriggered=False) as sandbox, Journal(file) as journal:
+        for order_id in DEMO - {"SL-9014867155"}:
+            sandbox.book.cancel(order_id)
+        hidden = {"SL-9014867155", *(stop_order(sandbox) for _ in range(3))}
+        sandbox.faults.add(faults.status(502), probability=1, call="get_order")
+        async with client_of(sandbox) as client:
+            many = cancel_everything_async(client, journal=journal, timeout=60, at_once=1)
+            iterating = asyncio.create_task(anext(aiter(many)))
+            # One for the call and one for each order.
+            await until_async(lambda: file.read_text().count('"answer"') == 1 + len(hidden))
+            assert {error.arguments["orderId"] for error in unresolved(file)} == hidden
+            await many.aclose()
+            await asyncio.gather(iterating, return_exceptions=True)
+    account = many.account
+    assert {named(error) for error in account.unknown} == hidden
+    assert {(error.accepted, error.attempts) for error in account.unknown} == {(True, 1)}
+    assert account.taken == account.counts["unknown"] == len(hidden)
+
+
 async def test_ended_while_the_exchanges_own_cancel_of_all_is_out() -> None:
     with exchange(lists_untriggered=False) as sandbox:
         for order_id in DEMO - {"SL-9014867155"}:

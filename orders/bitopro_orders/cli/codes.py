@@ -51,7 +51,7 @@ class StoppedError(click.ClickException):
 
 
 class NotConfirmedError(click.UsageError):
-    """Nobody has confirmed it, or it was declined."""
+    """Nobody can be asked to confirm it."""
 
 
 class DeclinedError(click.ClickException):

@@ -38,6 +38,7 @@ from bitopro_orders.journal import Journal
 from bitopro_orders.many import AsyncManyOutcomes
 from bitopro_orders.outcomes import CancelOutcome, State
 from bitopro_orders.reading import about_cancel
+from bitopro_orders.states import LAG_SECONDS
 from bitopro_orders.timing import Timing
 
 from . import codes
@@ -54,7 +55,7 @@ BAR_WIDTH = 70
 MOST_REASONS = 5
 COLUMNS = ("pair", "id", "outcome", "executed", "remaining", "average", "why")
 BOOKS = {
-    Book.CLEAN: "The book is clean: it was listed as empty twice, 5 s apart.",
+    Book.CLEAN: f"The book is clean: it was listed as empty twice, {LAG_SECONDS:g} s apart.",
     Book.NOTHING_LISTED: (
         "Nothing is listed any more, but stop-limit orders that are not triggered may be open "
         "unlisted: look for them on the exchange's own page."
@@ -154,8 +155,9 @@ class Bar:
         self._task = self._progress.add_task("", total=self.total, off=0)
 
     async def __aenter__(self) -> Self:
-        with self.out.kept(sys.stderr):
-            self._progress.start()
+        if self.out.is_taken:
+            with self.out.kept(sys.stderr):
+                self._progress.start()
         self._ticking = asyncio.create_task(self._tick())
         return self
 
@@ -164,8 +166,9 @@ class Bar:
         with contextlib.suppress(asyncio.CancelledError):
             await self._ticking
         self._show()
-        with self.out.kept(sys.stderr):
-            self._progress.stop()
+        if self.out.is_taken:
+            with self.out.kept(sys.stderr):
+                self._progress.stop()
 
     async def _tick(self) -> None:
         while True:
@@ -177,11 +180,12 @@ class Bar:
         ends = sum(account.done.values()) + sum(account.counts.values())
         off = sum(account.done[state] for state in OFF_THE_BOOK)
         if account.listed is not None:
-            off = max(off, account.taken - account.duplicates - account.listed)
+            live = account.listed + account.done[State.OPEN] + sum(account.counts.values())
+            off = max(off, account.taken - account.duplicates - live)
         total = account.taken if self.total is None else self.total - account.duplicates
+        if not self.out.is_taken:
+            return
         with self.out.kept(sys.stderr):
-            if not self.out.is_taken:
-                return
             self._progress.update(self._task, completed=ends, total=total, off=off, refresh=True)
 
 

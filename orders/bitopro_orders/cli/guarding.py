@@ -20,12 +20,11 @@ from .app import Options, app, changing, examples
 from .bot import Bot, Heartbeat, Watch
 from .changing import journal_path
 from .commands import QUESTION_SECONDS, listed
-from .following import Followed, conclude, follow
+from .following import PATIENCE_SECONDS, Followed, conclude, follow
 
 GRACE_SECONDS = 10.0
-PATIENCE_SECONDS = 1.0
 #: As a shell says it.
-NOT_FOUND, NOT_STARTED = 127, 126
+NO_SUCH_COMMAND, NOT_STARTED = 127, 126
 #: What the bot's own 0 does not hide.
 FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.STOPPED}
 
@@ -83,6 +82,8 @@ def guard(
 
     Without COMMAND it watches the heartbeat of a bot that it did not start.
     """
+    # One that comes after the bot's name is the bot's.
+    options.out.is_json = options.json
     if (heartbeat is None) != (after is None):
         raise click.UsageError("give --heartbeat FILE and --after SECONDS together.")
     if not command and heartbeat is None:
@@ -159,7 +160,7 @@ def _started(command: tuple[str, ...]) -> Bot:
     try:
         return Bot.start(command)
     except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
+        code = NO_SUCH_COMMAND if isinstance(error, FileNotFoundError) else NOT_STARTED
         reason = f"{command[0]} cannot be started: {error.strerror}; nothing was sent"
         raise codes.NotStartedError(reason, code) from None
 

@@ -78,7 +78,10 @@ class Output:
     @property
     def is_taken(self) -> bool:
         """Whether stderr takes something without waiting: not if its terminal is held (Ctrl-S)."""
-        return bool(select([], [sys.stderr], [], 0)[1])
+        try:
+            return bool(select([], [sys.stderr], [], 0)[1])
+        except (OSError, ValueError):  # it is closed, and takes anything
+            return True
 
     @property
     def is_table(self) -> bool:
@@ -101,9 +104,9 @@ class Output:
 
     def note(self, line: str, style: str = "") -> None:
         """Print a line for people on stderr."""
+        if self.is_busy and not self.is_taken:
+            return
         with self.kept(sys.stderr):
-            if self.is_busy and not self.is_taken:
-                return
             self.notes.print(Text(line, style), soft_wrap=True)
 
     def say(self, line: str, style: str = "") -> None:
