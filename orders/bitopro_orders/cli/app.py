@@ -157,6 +157,21 @@ def changing(command: F) -> F:
     return reaching(command)
 
 
+def scoped(command: F) -> F:
+    """Add the options that say which open orders are meant."""
+    for option in (
+        click.option(
+            "--lists-untriggered",
+            is_flag=True,
+            help="You know that the exchange lists stop-limit orders that are not triggered.",
+        ),
+        click.option("--client-id", metavar="A-B", help="Those with a clientId from A to B alone."),
+        click.option("--pair", metavar="PAIR", help="Those of this pair alone."),
+    ):
+        command = option(command)
+    return command
+
+
 class _Notes(logging.Handler):
     """Prints what the library warns of, above the bar, in a line."""
 

@@ -20,7 +20,7 @@ from bitopro_orders.journal import Journal, unresolved
 from bitopro_orders.many import AsyncManyOutcomes
 
 from . import codes, given, journals
-from .app import Options, app, changing, dry, examples, reaching
+from .app import Options, app, changing, dry, examples, reaching, scoped
 from .commands import QUESTION_SECONDS, listed, read
 from .following import Followed, conclude, follow, named_in, show
 from .output import ORDER_COLUMNS, order_row
@@ -115,13 +115,7 @@ async def _looked_up(client: OrdersClient, orders: Orders) -> list[list[str]]:
         "bitopro cancel-all --client-id 1000-1999   those whose clientId is in this range",
     ),
 )
-@click.option("--pair", metavar="PAIR", help="Those of this pair alone.")
-@click.option("--client-id", metavar="A-B", help="Those whose clientId is from A to B alone.")
-@click.option(
-    "--lists-untriggered",
-    is_flag=True,
-    help="You know that the exchange lists stop-limit orders that are not triggered.",
-)
+@scoped
 @changing
 @click.pass_obj
 def cancel_all(
@@ -218,14 +212,13 @@ def _changed(
         if journal is not None:
             journal.close()
     kept = [] if journal is None else [journal]
-    code = conclude(options.out, followed, kept, proves_book=proves_book)
-    if proves_book or not leaves_none_listed or followed.is_stopped:
-        return code
-    if followed.account.listed == 0:
-        options.out.say("None of them is listed any more; the book may hold others.")
-        return code
-    options.out.say("Some may still be listed: look with  bitopro open", "bold yellow")
-    return codes.worst([code, codes.UNKNOWN])
+    return conclude(
+        options.out,
+        followed,
+        kept,
+        proves_book=proves_book,
+        leaves_none_listed=leaves_none_listed,
+    )
 
 
 @app.command(

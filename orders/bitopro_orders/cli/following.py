@@ -311,9 +311,22 @@ def _row(end: End) -> list[str]:
 
 
 def conclude(
-    out: Output, followed: Followed, journals: Sequence[Journal], *, proves_book: bool = False
+    out: Output,
+    followed: Followed,
+    journals: Sequence[Journal],
+    *,
+    proves_book: bool = False,
+    leaves_none_listed: bool = False,
 ) -> int:
-    """Print the account, what is to be done next and where it is written; return the exit code."""
+    """Print the account, what is to be done next and where it is written; return the exit code.
+
+    Args:
+        out: What prints.
+        followed: What the orders came to.
+        journals: Where it is written down.
+        proves_book: Whether the book is to be clean.
+        leaves_none_listed: Whether none of the orders may be left in the listing.
+    """
     account, code = followed.account, followed.code(proves_book=proves_book)
     counted = {
         "taken": account.taken,
@@ -332,6 +345,13 @@ def conclude(
     if proves_book:
         out.summary["book"] = account.book.name
         out.say(BOOKS[account.book], "" if account.book is Book.CLEAN else "bold yellow")
+    if leaves_none_listed and not followed.is_stopped:
+        if account.listed != 0:
+            code = codes.worst([code, codes.UNKNOWN])
+        if not proves_book and account.listed == 0:
+            out.say("None of them is listed any more; the book may hold others.")
+        elif not proves_book:
+            out.say("Some may still be listed: look with  bitopro open", "bold yellow")
     # The exchange's own cancel of all orders names none.
     named = [error for error in account.unknown if order_named_by(error.arguments)]
     if named:

@@ -16,7 +16,7 @@ from bitopro_orders.many import AsyncManyOutcomes
 from bitopro_orders.policy import require_seconds
 
 from . import codes, given
-from .app import Options, app, changing, examples
+from .app import Options, app, changing, examples, scoped
 from .bot import Bot, Heartbeat, Watch
 from .changing import journal_path
 from .commands import QUESTION_SECONDS, listed
@@ -40,13 +40,7 @@ FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.ST
     ),
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--pair", metavar="PAIR", help="Its orders are those of this pair alone.")
-@click.option("--client-id", metavar="A-B", help="Its orders have a clientId from A to B.")
-@click.option(
-    "--lists-untriggered",
-    is_flag=True,
-    help="You know that the exchange lists stop-limit orders that are not triggered.",
-)
+@scoped
 @click.option(
     "--heartbeat",
     type=click.Path(path_type=Path),
@@ -169,9 +163,7 @@ def _concluded(
     options: Options, followed: Followed, journal: Journal | None, *, proves_book: bool
 ) -> int:
     kept = [] if journal is None else [journal]
-    code = conclude(options.out, followed, kept, proves_book=proves_book)
-    if followed.account.listed != 0 and not followed.is_stopped:
-        code = codes.worst([code, codes.UNKNOWN])
+    code = conclude(options.out, followed, kept, proves_book=proves_book, leaves_none_listed=True)
     if code in FAILURES:
         options.out.note(f"NOT ALL IS KNOWN TO BE CANCELLED: {codes.MEANINGS[code]}", "bold red")
     return code
