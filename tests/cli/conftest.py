@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import ACCOUNT, Cli
+from tests.cli.support import ACCOUNT, Cli, none_left
 from tests.many.support import exchange
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    with exchange(accounts=(ACCOUNT,)) as sandbox:
+    with exchange(accounts=(ACCOUNT,)) as sandbox, none_left(tmp_path):
         for order in sandbox.book.open_orders():
             sandbox.book.cancel(order.id)
         cli = Cli(sandbox, tmp_path)

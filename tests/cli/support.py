@@ -1,10 +1,12 @@
 """The command line as people use it: a process in a pipe, and on a terminal."""
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -132,6 +134,21 @@ class Cli:
                 do()
 
         self.sandbox.faults.add(faults.meanwhile(after=count), times=10_000, call=call)
+
+
+@contextmanager
+def none_left(folder: Path) -> Iterator[None]:
+    """Kill at the end whoever still runs with its state in a folder: its exchange is gone then.
+
+    A guard whose terminal was closed goes on, as it should, and would ask who is given the port.
+    """
+    try:
+        yield
+    finally:
+        for told in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"XDG_STATE_HOME={folder}".encode() in told.read_bytes():
+                    os.kill(int(told.parent.name), signal.SIGKILL)
 
 
 @define

@@ -16,6 +16,7 @@ import pytest
 from bitopro_orders import Timing
 from bitopro_orders.cli.bot import Heartbeat
 from bitopro_sandbox import Sandbox, faults
+from tests.cli.support import none_left
 from tests.guard.support import DEMO, Clock, live
 from tests.many.support import exchange, until
 from tests.support import ROOT
@@ -110,7 +111,8 @@ def start(sandbox: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Run]]:
         runs.append(Run(sandbox, tmp_path, *arguments, **options))
         return runs[-1]
 
-    yield started
+    with none_left(tmp_path):
+        yield started
     for run in runs:
         run.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import support
-from tests.cli.support import ACCOUNT, Cli, terminal
+from tests.cli.support import ACCOUNT, Cli, none_left, terminal
 from tests.guard.support import live
 from tests.many.support import exchange, until
 from tests.support import ROOT
@@ -21,7 +21,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
     # A job of a shell that controls them: what is in the background may be stopped.
     job = ["sh", "-mc", '"$@"; exit $?', "sh", *support.COMMAND]
     monkeypatch.setattr(support, "COMMAND", job)
-    with exchange(accounts=(ACCOUNT,)) as sandbox:
+    with exchange(accounts=(ACCOUNT,)) as sandbox, none_left(tmp_path):
         cli = Cli(sandbox, tmp_path)
         yield cli
     cli.check_nothing_secret()

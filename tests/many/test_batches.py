@@ -120,7 +120,7 @@ def test_what_one_that_is_unknown_or_refused_does_to_the_others(
         orders = place(sandbox, 20)
         sandbox.book.lock(orders[3][1])
         client = limited_client_of(sandbox, timing=hasty(60), timeout=300)
-        ends, _ = cancel_all(sandbox, [*orders, (PAIR, "1")], client=client, timeout=40)
+        ends, _ = cancel_all(sandbox, [*orders, (PAIR, "1")], client=client, timeout=400)
         told = states(ends)
         # What the answer to a batch names counts as accepted, so only its end is a proof.
         unknown = {OutcomeUnknownError} if rule == "echo" else set()
