@@ -22,7 +22,7 @@ from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
 from openapi_python_client.strings import PythonIdentifier
 from ruamel.yaml import YAML, YAMLError
-from rules import METHODS, SUCCESSES, house_violations
+from rules import METHODS, SUCCESSES, house_violations, resolved
 
 HERE = Path(__file__).resolve().parent
 SPEC = HERE / "bitopro.yaml"
@@ -38,19 +38,9 @@ def python_literal(value: object) -> str:
     return repr(tuple(value) if isinstance(value, list) else value)
 
 
-def resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Follow a local `$ref`, if the node is one."""
-    if "$ref" not in node:
-        return node
-    target: Any = document
-    for key in node["$ref"].removeprefix("#/").split("/"):
-        target = target[key]
-    return resolve(document, target)
-
-
 def body_rule(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Return what a body's schema demands, without references and descriptions."""
-    rule = {k: v for k, v in resolve(document, schema).items() if k != "description"}
+    rule = {k: v for k, v in resolved(document, schema).items() if k != "description"}
     for key in rule.keys() & {"items", "propertyNames", "additionalProperties"}:
         if isinstance(rule[key], dict):
             rule[key] = body_rule(document, rule[key])
@@ -63,12 +53,12 @@ def body_rule(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
 
 def answer_shape(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Return where an answer's schema promises objects, lists and, in these, texts."""
-    node = resolve(document, schema)
+    node = resolved(document, schema)
     shape = {"type": node.get("type")}
     properties = {
         name: answer_shape(document, each)
         for name, each in node.get("properties", {}).items()
-        if resolve(document, each).get("type") in ("object", "array")
+        if resolved(document, each).get("type") in ("object", "array")
     }
     if properties:
         shape["properties"] = properties
@@ -84,16 +74,16 @@ def raw_operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for path, item in document["paths"].items():
         for method in item.keys() & METHODS:
             raw = item[method]
-            parameters = [resolve(document, p) for p in raw.get("parameters", [])]
+            parameters = [resolved(document, p) for p in raw.get("parameters", [])]
             body = raw.get("requestBody", {}).get("content", {}).get("application/json")
             success = next(v for k, v in raw["responses"].items() if k in SUCCESSES)
-            answer = resolve(document, success)["content"]["application/json"]["schema"]
+            answer = resolved(document, success)["content"]["application/json"]["schema"]
             shape = answer_shape(document, answer)
             operations[raw["operationId"]] = {
                 **raw,
                 "method": method.upper(),
                 "path": path,
-                "schemas": {p["name"]: resolve(document, p["schema"]) for p in parameters},
+                "schemas": {p["name"]: resolved(document, p["schema"]) for p in parameters},
                 "body": body_rule(document, body["schema"]) if body else None,
                 # An answer without any of these is read by its model alone.
                 "shape": shape if len(shape) > 1 else None,

@@ -157,12 +157,14 @@ def _texts(where: str, node: Node, *keys: str) -> Iterator[str]:
             yield f"{where}: {key} must be text"
 
 
-def _resolved(document: Node, node: Node) -> Node:
-    if "$ref" not in node:
-        return node
-    _, kind, name = node["$ref"].removeprefix("#/").split("/")
-    found: Node = document["components"][kind][name]
-    return found
+def resolved(document: Node, node: Any) -> Any:  # noqa: ANN401 - as YAML gives it
+    """Return what a reference within the document leads to; anything else as it is."""
+    while isinstance(node, Mapping) and str(node.get("$ref", "")).startswith("#/"):
+        target: Any = document
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        node = target
+    return node
 
 
 def _same(name: str) -> str:
@@ -283,7 +285,7 @@ def _limit(where: str, limit: Node) -> Iterator[str]:
 
 
 def _parameters(document: Node, operation: Node) -> list[Node]:
-    return [_resolved(document, each) for each in operation.get("parameters", [])]
+    return [resolved(document, each) for each in operation.get("parameters", [])]
 
 
 def _path(where: str, path: str, parameters: list[Node]) -> Iterator[str]:
@@ -405,7 +407,7 @@ def _request_body(document: Node, where: str, operation: Node, method: str) -> I
     if media.keys() != {"schema", "example"}:
         yield f"{where}: a body needs a schema and an example, and nothing else"
         return
-    kind = _resolved(document, media["schema"]).get("type")
+    kind = resolved(document, media["schema"]).get("type")
     if kind == "object" and "$ref" not in media["schema"]:
         yield f"{where}: body: an object must be named in components/schemas"
     elif kind not in ("object", "array"):
@@ -415,7 +417,7 @@ def _request_body(document: Node, where: str, operation: Node, method: str) -> I
 
 def _part(document: Node, where: str, raw: Node) -> Iterator[str]:
     """Say what in a body's schema the generated client would not check."""
-    schema = _resolved(document, raw)
+    schema = resolved(document, raw)
     kind = str(schema.get("type"))
     if kind not in CHECKED:
         yield f"{where}: the type must be one of {', '.join(CHECKED)}; money is decimal text"
@@ -478,7 +480,7 @@ def _responses(document: Node, where: str, responses: Node) -> Iterator[str]:
         place = f"{where}: response {status}"
         if status not in SUCCESSES | {"default"} and not re.fullmatch(r"[45]\d\d", status):
             yield f"{place}: must be one of the successes, a 4xx, a 5xx, or default"
-        response = _resolved(document, raw)
+        response = resolved(document, raw)
         yield from _keys(place, response, {"description", "content"})
         content = response.get("content", {})
         if set(content) != {"application/json"}:
@@ -539,7 +541,7 @@ def _echo(document: Node, where: str, operation: Node) -> Iterator[str]:
     parameters = {p["name"]: p for p in _parameters(document, operation)}
     responses: Node = operation.get("responses", {})
     success: Node = next((v for k, v in responses.items() if k in SUCCESSES), {})
-    media = _resolved(document, success).get("content", {}).get("application/json", {})
+    media = resolved(document, success).get("content", {}).get("application/json", {})
     for name, echo in repeats.items():
         place = f"{where}: x-answer-repeats: {name}"
         is_body = name == "body" and "requestBody" in operation
@@ -563,7 +565,7 @@ def _echo(document: Node, where: str, operation: Node) -> Iterator[str]:
 
 def _leads_somewhere(document: Node, raw: Node, steps: list[str]) -> bool:
     """Say whether what is of this schema always has what the steps lead to."""
-    schema = _resolved(document, raw)
+    schema = resolved(document, raw)
     if not steps:
         return schema.get("type") in ("string", "integer")
     step, *rest = steps
@@ -671,7 +673,7 @@ def _reached(document: Node, node: object) -> set[str]:
             todo += each.values()
             if each.get("$ref", "") not in found | {""}:
                 found.add(each["$ref"])
-                todo.append(_resolved(document, each))
+                todo.append(resolved(document, each))
     return {ref.rpartition("/")[2] for ref in found if "/schemas/" in ref}
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from rules import resolved
+
 Node = Any
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 RESERVED = ({*dir(builtins), *keyword.kwlist} | {"self", "true", "false", "datetime"}) - {"id"}
@@ -158,14 +160,6 @@ class Specs:
         verdict = kind if is_added else Kind.BREAKING
         self._note(verdict, f"{at.label}: {'added' if is_added else 'removed'}", at)
 
-    def _resolved(self, which: int, node: Node) -> Node:
-        while isinstance(node, Mapping) and str(node.get("$ref", "")).startswith("#/"):
-            target = self._documents[which]
-            for key in node["$ref"].removeprefix("#/").split("/"):
-                target = target[key]
-            node = target
-        return node
-
     def _operations(self) -> None:
         befores, afters = map(self._by_id, self._documents)
         for name in sorted(befores.keys() | afters.keys()):
@@ -209,9 +203,9 @@ class Specs:
         for key in self._keys(before, after) - {"operationId", "parameters", "responses"}:
             self._walk(key, before.get(key), after.get(key), at.below(key))
         listed: list[dict[str, tuple[str, Node]]] = []
-        for which, each in enumerate((before, after)):
-            resolved = [(p.get("$ref", ""), self._resolved(which, p)) for p in each["parameters"]]
-            listed.append({p["name"]: (ref, p) for ref, p in resolved})
+        for document, each in zip(self._documents, (before, after), strict=True):
+            found = [(p.get("$ref", ""), resolved(document, p)) for p in each["parameters"]]
+            listed.append({p["name"]: (ref, p) for ref, p in found})
         for name in self._keys(*listed):
             is_shared = all(name in each and each[name][0] for each in listed)
             label = f"parameter {name}" if is_shared else f"{at.label}: parameter {name}"
@@ -237,7 +231,7 @@ class Specs:
         refs = [n.get("$ref", "") if isinstance(n, Mapping) else "" for n in (before, after)]
         old, new = before, after
         if any(refs) and self._follows:
-            old, new = self._resolved(0, before), self._resolved(1, after)
+            old, new = map(resolved, self._documents, (before, after))
             if all(refs):
                 for each in sorted(self._keys(before, after) - {"$ref"}):
                     self._walk(each, before.get(each), after.get(each), at.below(each))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rules import resolved
 
 ROOT = Path(__file__).resolve().parent.parent
 SURFACE = ROOT / "openapi" / "surface"
@@ -297,11 +298,7 @@ def wire(document: Any) -> Iterator[str]:  # noqa: ANN401 - as YAML gives it
     """Return what the spec says of each operation that Python does not: limits and patterns."""
 
     def rule(node: Any) -> Any:  # noqa: ANN401
-        while isinstance(node, dict) and "$ref" in node:
-            target = document
-            for key in node["$ref"].removeprefix("#/").split("/"):
-                target = target[key]
-            node = target
+        node = resolved(document, node)
         if not isinstance(node, dict):
             return node
         return {k: rule(v) for k, v in node.items() if k not in ("description", "example")}
