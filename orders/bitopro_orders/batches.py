@@ -16,6 +16,7 @@ from .errors import BitoProError, NotSentError, OutcomeUnknownError, RejectedErr
 from .outcomes import INTERRUPTED, Begun
 from .refusals import is_about_key
 from .run import Asked, Escort
+from .states import Key, key_of
 from .transport import Tally
 
 _SINGLE, _BATCH = cancel_order.OPERATION.rate_limit, cancel_order_batch.OPERATION.rate_limit
@@ -148,14 +149,14 @@ class Batches:
         await asyncio.gather(*(each.escort.before_batch(name, seconds) for each in part))
         for member in part:
             member.tally = tally
-        named: set[tuple[str, str]] = set()
+        named: set[Key] = set()
         failure: BitoProError | None = None
         sent_ms = now_ms()
         try:
             steps = self._client.steps(call, seconds=seconds, tally=tally, answer_share=0.5)
             guarded = part[0].escort.guard(steps)
             answer = (await self._client.run_async(guarded)).parsed
-            named = {(p.lower(), i) for p, ids in answer.data.to_dict().items() for i in ids}
+            named = {key_of(p, i) for p, ids in answer.data.to_dict().items() for i in ids}
         except BitoProError as error:
             failure = error
             sent_ms = getattr(error, "sent_ms", 0) or sent_ms

@@ -10,7 +10,7 @@ from attrs import fields
 from bitopro_client.models import Order
 from bitopro_client.types import UNSET, fitted
 
-from .states import FINAL, LEAST_MILLISECONDS, LIVE, decimal_of
+from .states import FINAL, LEAST_MILLISECONDS, LIVE, Key, decimal_of, key_of
 
 _ORDER = fields(Order)
 _TEXTS = (
@@ -21,8 +21,6 @@ _TEXTS = (
 _TIMES = (_ORDER.updated_timestamp, _ORDER.timestamp)
 #: What the streams call the client's number, and nobody else.
 _CLIENT_ID = "clientID"
-
-Key = tuple[str, str]
 
 
 class Message(NamedTuple):
@@ -208,8 +206,3 @@ class OrderChanges:
         memory.move_to_end(key)
         if len(memory) > self._most:
             memory.popitem(last=False)
-
-
-def key_of(pair: str, order_id: str) -> Key:
-    """Return what an order is known by: the documents write pairs in both cases."""
-    return pair.lower(), order_id

@@ -10,7 +10,6 @@ from attrs import define, evolve, field
 from bitopro_client.api.orders import (
     cancel_all_orders_of_all_pairs,
     cancel_all_orders_of_pair,
-    list_open_orders,
 )
 from bitopro_client.errors import InvalidArgument
 from bitopro_client.models import CancelledOrders, Order
@@ -27,7 +26,7 @@ from .outcomes import Begun, CancelOutcome, History, State, check_client
 from .policy import require_seconds
 from .refusals import is_about_key
 from .run import Asked, Escort, Kept, Run, asked, on_disk
-from .states import LAG_SECONDS
+from .states import LAG_SECONDS, Key, key_of
 from .transport import Tally
 
 FIRST_PAUSE_SECONDS = 0.25
@@ -156,7 +155,7 @@ class _Finder:
     _deadline: float | None = field(default=None, init=False)
     _pause: float = field(default=0.0, init=False)
     _found: deque[Asked | Kept | tuple[str, str] | BitoProError] = field(factory=deque, init=False)
-    _known: set[tuple[str, str]] = field(factory=set, init=False)
+    _known: set[Key] = field(factory=set, init=False)
     _quiet_since: float | None = field(default=None, init=False)
     _has_swept: bool = field(default=False, init=False)
     _is_over: bool = field(default=False, init=False)
@@ -169,8 +168,7 @@ class _Finder:
                 f"only must be a function of a listed order, not {type(self.only).__name__}"
             )
         try:
-            pair = self.listings.pair
-            list_open_orders.call(pair=UNSET if pair is None else pair).request_kwargs()
+            self.listings.call.request_kwargs()
         except InvalidArgument as error:
             raise InvalidArgumentError(str(error)) from None
 
@@ -204,14 +202,13 @@ class _Finder:
                 raise
             return
         wanted = [order for order in listed if self.only is None or self.only(order)]
-        for order in wanted:
-            key = (order.pair.lower(), order.id)
+        still = {key_of(order.pair, order.id): order for order in wanted}
+        for key, order in still.items():
             if key not in self._known:
                 self._known.add(key)
                 self._found.append((order.pair.upper(), order.id))
                 self._pause = 0.0
         began = self.listings.began
-        still = {(order.pair.lower(), order.id) for order in wanted}
         self._found += [
             kept
             for key, kept in self.run.kept.items()
@@ -279,7 +276,7 @@ class _Finder:
             self._found.append(failure)
         for pair, order_ids in named.items():
             for order_id in order_ids:
-                key = (pair.lower(), order_id)
+                key = key_of(pair, order_id)
                 if key not in self._known:
                     self._known.add(key)
                     begun = Begun(accepted=True, sent_ms=now_ms)

@@ -10,7 +10,6 @@ import logging
 import os
 import queue
 import stat
-import sys
 import threading
 import weakref
 from collections import deque
@@ -33,6 +32,7 @@ from .errors import (
 from .failures import Outcome
 from .outcomes import CancelOutcome, State
 from .reading import about_cancel
+from .states import Key, key_of
 
 logger = logging.getLogger("bitopro_orders")
 
@@ -116,7 +116,7 @@ class Ledger:
         orders: By order, and then by the name of the call, the cancels without a proved end.
     """
 
-    orders: dict[tuple[str, str], dict[str, _Call]] = field(factory=dict)
+    orders: dict[Key, dict[str, _Call]] = field(factory=dict)
 
     @classmethod
     def read(cls, lines: Iterable[bytes]) -> "Ledger":
@@ -156,7 +156,7 @@ class Ledger:
         """Add a line; the same line twice is one. One that names no order settles none."""
         if "order_id" not in line:
             return
-        key = (sys.intern(line["pair"].lower()), line["order_id"])
+        key = key_of(line["pair"], line["order_id"])
         event, name = line["event"], line["call"]
         if event == "end" and self._is_settled(line):
             if name is None or line["outcome"] in FINAL_NAMES:

@@ -3,15 +3,15 @@
 from attrs import define, field
 
 from bitopro_client.api.orders import list_open_orders
-from bitopro_client.models import Order
-from bitopro_client.types import UNSET
+from bitopro_client.models import OpenOrders, Order
+from bitopro_client.types import UNSET, Call
 
 from .account import Book
 from .connection import OrdersClient
 from .errors import BitoProError
 from .refusals import is_about_key
 from .run import Run
-from .states import LAG_SECONDS
+from .states import LAG_SECONDS, key_of
 
 NOT_TRIGGERED = -1
 #: Fewer orders that wait to be read are read as soon as a listing would come.
@@ -40,6 +40,11 @@ class Listings:
     began: float = field(default=0.0, init=False)
     _empty_since: float | None = field(default=None, init=False)
 
+    @property
+    def call(self) -> Call[OpenOrders]:
+        """The call that lists."""
+        return list_open_orders.call(pair=UNSET if self.pair is None else self.pair)
+
     async def look(self, seconds: float) -> list[Order]:
         """List once.
 
@@ -47,9 +52,8 @@ class Listings:
             BitoProError: If it fails; then it does not follow on the one before it.
         """
         self.began = self.client.timing.monotonic()
-        call = list_open_orders.call(pair=UNSET if self.pair is None else self.pair)
         try:
-            steps = self.client.steps(call, seconds=seconds)
+            steps = self.client.steps(self.call, seconds=seconds)
             listed = (await self.client.run_async(steps)).parsed.data
         except BaseException:
             self._empty_since = None
@@ -92,7 +96,7 @@ async def watch(run: Run) -> None:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             continue
         pause = PAUSE_SECONDS
-        run.reading.first = {(order.pair.lower(), order.id) for order in listed}
+        run.reading.first = {key_of(order.pair, order.id) for order in listed}
         account.listed = len(run.escorts.keys() & run.reading.first)
         account.proved = listings.proved()
         run.progress()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import (
@@ -17,7 +16,7 @@ from collections.abc import (
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.errors import InvalidArgument
@@ -29,6 +28,7 @@ from .gate import STOPPED, Gate
 from .journal import PATIENCE_SECONDS, Journal, outcome_name, reason_of
 from .outcomes import INTERRUPTED, Begun, CancelOutcome
 from .reading import about_cancel
+from .states import Key, key_of
 from .steps import Step, TaskChannel, ThreadChannel
 from .transport import Tally
 
@@ -56,7 +56,7 @@ class Asked:
         error: The error to resolve, if it is not to be cancelled.
         tries: How often it came to an end that was kept back.
         seconds: How much time it has left; None if its time has not begun.
-        key: What it is known by: the documents write pairs in both cases.
+        key: What it is known by.
     """
 
     pair: str
@@ -67,11 +67,11 @@ class Asked:
     error: OutcomeUnknownError | None = None
     tries: int = 0
     seconds: float | None = None
-    key: tuple[str, str] = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Make the key, once: thousands of orders wait, each by it in several places."""
-        object.__setattr__(self, "key", (sys.intern(self.pair.lower()), self.order_id))
+    key: Key = field(
+        default=Factory(lambda own: key_of(own.pair, own.order_id), takes_self=True),
+        init=False,
+        repr=False,
+    )
 
     def about(self, error: BitoProError, attempts: int) -> BitoProError:
         """Say in an error which order it is about."""
@@ -279,15 +279,15 @@ class Turns:
     """
 
     _free: int
-    first: set[tuple[str, str]] = field(factory=set, init=False)
-    _waiting: "dict[asyncio.Future[None], tuple[str, str] | None]" = field(factory=dict, init=False)
+    first: set[Key] = field(factory=set, init=False)
+    _waiting: "dict[asyncio.Future[None], Key | None]" = field(factory=dict, init=False)
 
     @property
     def are_taken(self) -> bool:
         """Whether an order would have to wait for its turn."""
         return not self._free
 
-    async def acquire(self, key: tuple[str, str] | None = None) -> None:
+    async def acquire(self, key: Key | None = None) -> None:
         """Wait until an order, by default any, may be read."""
         if self._free:
             self._free -= 1
@@ -355,9 +355,9 @@ class Run:
     is_drained: bool = field(default=False, init=False)
     beside: "Callable[[Run], Coroutine[Any, Any, None]] | None" = field(default=None, init=False)
     keeps: Callable[[End], bool] | None = field(default=None, init=False)
-    kept: dict[tuple[str, str], Kept] = field(factory=dict, init=False)
+    kept: dict[Key, Kept] = field(factory=dict, init=False)
     gate: Gate = field(factory=Gate, init=False)
-    escorts: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
+    escorts: dict[Key, Escort] = field(factory=dict, init=False)
     sending: asyncio.Semaphore = field(init=False)
     reading: Turns = field(init=False)
     cut: list[OutcomeUnknownError] = field(factory=list, init=False)
@@ -365,10 +365,10 @@ class Run:
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
     _handed_out: asyncio.Event = field(factory=asyncio.Event, init=False)
     _ends: deque[End] = field(factory=deque, init=False)
-    _known: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
+    _known: OrderedDict[Key, None] = field(factory=OrderedDict, init=False)
     _tasks: "set[asyncio.Task[CancelOutcome | Asked]]" = field(factory=set, init=False)
     #: Orders that were sent and wait to be read: thousands, so they are no tasks.
-    _unread: dict[tuple[str, str], Escort] = field(factory=dict, init=False)
+    _unread: dict[Key, Escort] = field(factory=dict, init=False)
     _put_off: asyncio.Semaphore = field(init=False)
     _resuming: "asyncio.Task[None] | None" = field(default=None, init=False)
     _feeding: "asyncio.Task[None] | None" = field(default=None, init=False)

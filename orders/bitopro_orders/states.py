@@ -1,5 +1,6 @@
-"""What an order's fields say: its status, its amounts, its times."""
+"""What an order's fields say: which one it is, its status, its amounts, its times."""
 
+import sys
 from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
@@ -18,6 +19,15 @@ LEAST_MILLISECONDS = 10**11
 LAG_SECONDS = 5.0
 #: A difference of amounts is exact, or there is none.
 EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
+
+
+Key = tuple[str, str]
+
+
+def key_of(pair: str, order_id: str) -> Key:
+    """Return what an order is known by: the documents write pairs in both cases."""
+    # Interned, as thousands of orders may wait, each by its key in several places.
+    return sys.intern(pair.lower()), order_id
 
 
 def status_of(order: Order) -> int | None:

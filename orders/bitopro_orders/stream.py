@@ -29,7 +29,7 @@ from bitopro_client.api.orders import get_order
 from bitopro_client.models import Order
 
 from .answers import error_of
-from .changes import Key, OrderChanges, key_of, read_message
+from .changes import OrderChanges, read_message
 from .connection import OrdersClient, connect, given_or_from_env
 from .errors import (
     BitoProError,
@@ -41,7 +41,7 @@ from .errors import (
 )
 from .places import STREAM_URL as STREAM_URL
 from .places import belong_together, stream_and_base_url
-from .states import FINAL, LAG_SECONDS
+from .states import FINAL, LAG_SECONDS, Key, key_of
 from .timing import Timing
 
 try:

@@ -7,10 +7,10 @@ import sys
 import click
 from click.shell_completion import BashComplete, ZshComplete
 
-from bitopro_client.api.orders import get_order, list_open_orders
+from bitopro_client.api.orders import get_order
 from bitopro_client.models import Order
-from bitopro_client.types import UNSET
 from bitopro_orders.connection import OrdersClient
+from bitopro_orders.listing import Listings
 
 from .app import Options, app, examples, reaching
 from .given import in_capitals
@@ -21,8 +21,7 @@ QUESTION_SECONDS = 10.0
 
 async def listed(client: OrdersClient, pair: str | None, seconds: float) -> list[Order]:
     """Return the open orders as the exchange lists them."""
-    call = list_open_orders.call(pair=UNSET if pair is None else in_capitals(pair))
-    return (await client.run_async(client.steps(call, seconds=seconds))).parsed.data
+    return await Listings(client, None if pair is None else in_capitals(pair)).look(seconds)
 
 
 async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -> Order:
