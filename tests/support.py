@@ -49,6 +49,18 @@ def credentials_of(sandbox: Sandbox) -> Credentials:
     return Credentials(account.api_key, account.api_secret, account.identity)
 
 
+def environment_of(sandbox: Sandbox) -> dict[str, str]:
+    """Return the variables that lead a process to the sandbox, as its account."""
+    account = sandbox.account
+    return {
+        "BITOPRO_API_KEY": account.api_key,
+        "BITOPRO_API_SECRET": account.api_secret,
+        "BITOPRO_EMAIL": account.identity,
+        "BITOPRO_BASE_URL": sandbox.base_url,
+        "BITOPRO_STREAM_URL": sandbox.stream_url,
+    }
+
+
 def _is_whole(request: bytes) -> bool:
     head, end, body = request.partition(b"\r\n\r\n")
     length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bitopro_sandbox import OrderStatus, Sandbox
-from tests.support import ROOT
+from tests.support import ROOT, environment_of
 
 FOLDER = ROOT / "tests" / "importers"
 RELEASES = sorted(each.name for each in FOLDER.iterdir() if each.is_dir())
@@ -23,14 +23,7 @@ SUMS = FOLDER / "SHA256SUMS"
 
 def run(command: list[str | Path], folder: Path, sandbox: Sandbox | None = None) -> str:
     """Run a command where nothing of this checkout is on the path; return what went wrong."""
-    account = sandbox.account if sandbox else None
-    ours = {
-        "BITOPRO_API_KEY": account.api_key,
-        "BITOPRO_API_SECRET": account.api_secret,
-        "BITOPRO_EMAIL": account.identity,
-        "BITOPRO_BASE_URL": sandbox.base_url,
-        "BITOPRO_STREAM_URL": sandbox.stream_url,
-    } if account and sandbox else {}  # fmt: skip
+    ours = environment_of(sandbox) if sandbox else {}
     done = subprocess.run(
         [sys.executable, *command],
         env={**os.environ, **ours}, capture_output=True, text=True, check=False, cwd=folder,

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from bitopro_sandbox import Sandbox, faults
-from tests.support import ROOT
+from tests.support import ROOT, environment_of
 from tests.test_generated import GENERATOR, needs_generator
 from tests.test_spec import DOCUMENT, rules
 
@@ -260,15 +260,9 @@ def test_an_operation_that_is_only_described_is_signed_limited_retried_and_typed
     subprocess.run([*generate, "--output", client], check=True, capture_output=True)
 
     bitopro_sandbox.faults.add(faults.status(500), method="GET")
-    account = bitopro_sandbox.account
     run = subprocess.run(
         [sys.executable, "-c", USE, str(client.parent), json.dumps([body for body, _ in BODIES])],
-        env={
-            "BITOPRO_API_KEY": account.api_key,
-            "BITOPRO_API_SECRET": account.api_secret,
-            "BITOPRO_EMAIL": account.identity,
-            "BITOPRO_BASE_URL": bitopro_sandbox.base_url,
-        },
+        env=environment_of(bitopro_sandbox),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.stderr == ""

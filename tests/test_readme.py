@@ -9,7 +9,7 @@ import pytest
 import bitopro_orders
 from bitopro_orders import __version__
 from bitopro_sandbox import OrderStatus, Sandbox
-from tests.support import ROOT
+from tests.support import ROOT, environment_of
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -20,12 +20,8 @@ def test_each_block_cancels_the_order(
     bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, block: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    account = bitopro_sandbox.account
-    monkeypatch.setenv("BITOPRO_API_KEY", account.api_key)
-    monkeypatch.setenv("BITOPRO_API_SECRET", account.api_secret)
-    monkeypatch.setenv("BITOPRO_EMAIL", account.identity)
-    monkeypatch.setenv("BITOPRO_BASE_URL", bitopro_sandbox.base_url)
-    monkeypatch.setenv("BITOPRO_STREAM_URL", bitopro_sandbox.stream_url)
+    for name, value in environment_of(bitopro_sandbox).items():
+        monkeypatch.setenv(name, value)
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), names)
     for name, function in names.items():

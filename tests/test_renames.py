@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bitopro_sandbox import Sandbox, faults
-from tests.support import ROOT
+from tests.support import ROOT, environment_of
 from tests.test_generated import needs_generator
 from tests.test_shapes import generated
 from tests.test_spec import DOCUMENT, STREAMS
@@ -45,16 +45,9 @@ def renamed(new: str) -> Any:
 def test_another_name_at_the_exchange_is_followed(tmp_path: Path, bitopro_sandbox: Sandbox) -> None:
     client = generated(tmp_path, renamed("orderID"))
     bitopro_sandbox.faults.add(faults.drop_answer(), method="DELETE")
-    account = bitopro_sandbox.account
     run = subprocess.run(
         [sys.executable, "-c", USE],
-        env={
-            "PYTHONPATH": str(client),
-            "BITOPRO_API_KEY": account.api_key,
-            "BITOPRO_API_SECRET": account.api_secret,
-            "BITOPRO_EMAIL": account.identity,
-            "BITOPRO_BASE_URL": bitopro_sandbox.base_url,
-        },
+        env={"PYTHONPATH": str(client), **environment_of(bitopro_sandbox)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.stderr == ""

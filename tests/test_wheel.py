@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bitopro_sandbox import OrderStatus, Sandbox
-from tests.support import ROOT
+from tests.support import ROOT, environment_of
 
 PACKAGES = {"bitopro_auth", "bitopro_client", "bitopro_orders", "bitopro_sandbox"}
 FIVE_LINES = """
@@ -88,15 +88,9 @@ def test_the_core_needs_what_it_says_and_no_more() -> None:
 def test_it_cancels_an_order_in_an_empty_environment(
     empty_environment: Path, bitopro_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    account = bitopro_sandbox.account
     run = subprocess.run(
         [empty_environment, "-I", "-c", FIVE_LINES],
-        env={
-            "BITOPRO_API_KEY": account.api_key,
-            "BITOPRO_API_SECRET": account.api_secret,
-            "BITOPRO_EMAIL": account.identity,
-            "BITOPRO_BASE_URL": bitopro_sandbox.base_url,
-        },
+        env=environment_of(bitopro_sandbox),
         capture_output=True,
         text=True,
         check=False,

@@ -21,6 +21,7 @@ from attrs import define, field
 
 from bitopro_sandbox import Account, Sandbox, faults
 from tests.many.support import until
+from tests.support import environment_of
 
 PAIR = "BTC_TWD"
 #: None of it may ever be printed or written.
@@ -70,11 +71,7 @@ class Cli:
             "XDG_STATE_HOME": f"{self.state}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
-            "BITOPRO_BASE_URL": self.sandbox.base_url,
-            "BITOPRO_STREAM_URL": self.sandbox.stream_url,
-            "BITOPRO_API_KEY": ACCOUNT.api_key,
-            "BITOPRO_API_SECRET": ACCOUNT.api_secret,
-            "BITOPRO_EMAIL": ACCOUNT.identity,
+            **environment_of(self.sandbox),
         }
 
     @property

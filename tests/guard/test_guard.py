@@ -29,14 +29,8 @@ from bitopro_orders import (
 )
 from bitopro_sandbox import Sandbox, faults
 from tests.guard.support import DEMO, Clock, guarded, live, standing_client
-from tests.many.support import exchange, until, until_async
+from tests.many.support import until, until_async
 from tests.support import ROOT
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with exchange() as served:
-        yield served
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from bitopro_orders.cli.bot import Heartbeat
 from bitopro_sandbox import Sandbox, faults
 from tests.cli.support import none_left
 from tests.guard.support import DEMO, Clock, live
-from tests.many.support import exchange, until
-from tests.support import ROOT
+from tests.many.support import until
+from tests.support import ROOT, environment_of
 
 #: A guard is a process and waits for the exchange's lag.
 LONG = 60
@@ -36,15 +36,8 @@ class Run:
         stderr: int | None = None,
         before: str = "",
     ) -> None:
-        account = sandbox.account
-        env = os.environ | {
-            "BITOPRO_API_KEY": account.api_key,
-            "BITOPRO_API_SECRET": account.api_secret,
-            "BITOPRO_EMAIL": account.identity,
-            "BITOPRO_BASE_URL": sandbox.base_url,
-            "XDG_STATE_HOME": f"{folder}",
-            "BEAT": f"{folder / 'beat'}",
-        }
+        own = {"XDG_STATE_HOME": f"{folder}", "BEAT": f"{folder / 'beat'}"}
+        env = os.environ | environment_of(sandbox) | own
         # In a file: two pipes cannot be read line by line and to their end.
         self._err = folder / f"err-{len(list(folder.glob('err-*')))}"
         with self._err.open("w") as err:
@@ -95,12 +88,6 @@ def catches(pid: int, number: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with exchange() as served:
-        yield served
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Each question is asked by threads and by tasks."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,12 +11,20 @@ from bitopro_orders import (
     cancel_many,
     cancel_many_async,
 )
-from tests.many.support import collect
+from bitopro_sandbox import Sandbox
+from tests.many.support import collect, exchange
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "mode" in metafunc.fixturenames:
         metafunc.parametrize("mode", ["sync", "async"])
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Serve an exchange of the test's own, whose limits nobody reaches."""
+    with exchange() as served:
+        yield served
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +48,6 @@ from tests.outcomes.support import client_of as limited_client_of
 from tests.support import HASTE, HASTY, ROOT
 
 Do = Any
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with exchange() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -51,12 +51,6 @@ from tests.many.test_cancel_many import check_truth, check_whole, states
 Stop = Any
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with exchange() as sandbox:
-        yield sandbox
-
-
 def runner(mode: str, function: Callable[..., Any], twin: Callable[..., Any]) -> Any:
     """Return what runs a function, or its twin, and stops it from another thread at a moment."""
 

@@ -50,7 +50,7 @@ from tests.outcomes.support import (
     order_in,
     requests_for,
 )
-from tests.support import HASTY, credentials_of, wire
+from tests.support import HASTY, credentials_of, environment_of, wire
 
 OFTEN = 1000
 LAG_SECONDS = 5.0
@@ -415,12 +415,8 @@ async def test_a_history_follows_the_exchange_of_its_client(bitopro_sandbox: San
 async def test_a_history_follows_the_environment(
     bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = bitopro_sandbox.account
-    monkeypatch.setenv("BITOPRO_API_KEY", account.api_key)
-    monkeypatch.setenv("BITOPRO_API_SECRET", account.api_secret)
-    monkeypatch.setenv("BITOPRO_EMAIL", account.identity)
-    monkeypatch.setenv("BITOPRO_BASE_URL", bitopro_sandbox.base_url)
-    monkeypatch.setenv("BITOPRO_STREAM_URL", bitopro_sandbox.stream_url)
+    for name, value in environment_of(bitopro_sandbox).items():
+        monkeypatch.setenv(name, value)
     async with order_history(), connect() as client, order_history(client=client):
         assert bitopro_sandbox.stream_count == 2
     assert {entry.fault for entry in bitopro_sandbox.journal} == {None}

@@ -30,6 +30,7 @@ from tests.outcomes.support import (
     order_in,
     requests_for,
 )
+from tests.support import environment_of
 
 Settle = Callable[..., CancelOutcome]
 IN_ANOTHER_PROCESS = """
@@ -82,17 +83,10 @@ def test_a_lost_cancel_is_settled(
 
 
 def test_an_error_is_settled_in_another_process(bitopro_sandbox: Sandbox) -> None:
-    account = bitopro_sandbox.account
     ran = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS],
         input=pickle.dumps(lost_cancel(bitopro_sandbox)),
-        env={
-            **os.environ,
-            "BITOPRO_BASE_URL": bitopro_sandbox.base_url,
-            "BITOPRO_API_KEY": account.api_key,
-            "BITOPRO_API_SECRET": account.api_secret,
-            "BITOPRO_EMAIL": account.identity,
-        },
+        env={**os.environ, **environment_of(bitopro_sandbox)},
         capture_output=True,
         check=True,
         timeout=30,
