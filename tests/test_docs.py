@@ -2,12 +2,39 @@
 
 import inspect
 import re
+from pathlib import Path
+
+import pytest
 
 from bitopro_orders import State, failures
 from bitopro_orders.cli import codes
+from tests.blocks import Block, blocks_of
 from tests.support import ROOT
 
 PAGE = (ROOT / "docs" / "outcomes.md").read_text("utf-8")
+#: Those whose blocks run as they stand.
+PAGES = ("errors", "observability", "sharing", "testing")
+BLOCKS = [block for name in PAGES for block in blocks_of(ROOT / "docs" / f"{name}.md")]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+def test_each_block_runs_and_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
+    said = block.run(tmp_path)
+    assert not block.prints or said == block.prints
+
+
+def test_a_cassette_is_replayed_and_holds_no_credential(tmp_path: Path) -> None:
+    (block,) = (each for each in BLOCKS if "pytest.mark.vcr" in each.code)
+    block.run(tmp_path)
+    (cassette,) = tmp_path.glob("cassettes/*/*.yaml")
+    recorded = cassette.read_text("utf-8")
+    assert "2959906694" in recorded
+    for secret in ("x-bitopro", "demo-key", "demo@example.com"):
+        assert secret not in recorded.lower()
+    # What is asserted of the answer now comes from the file.
+    cassette.write_text(recorded.replace("2800000", "2900000"), "utf-8")
+    with pytest.raises(AssertionError, match="2900000"):
+        block.run(tmp_path)
 
 
 def test_the_failure_table_is_the_codes() -> None:
