@@ -1,12 +1,16 @@
 """The pages in `docs/` say what the code says."""
 
+import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from attrs import fields
 
-from bitopro_orders import State, failures
+from bitopro_orders import AttemptRecord, State, failures
 from bitopro_orders.cli import codes
 from tests.blocks import Block, blocks_of
 from tests.support import ROOT
@@ -35,6 +39,37 @@ def test_a_cassette_is_replayed_and_holds_no_credential(tmp_path: Path) -> None:
     cassette.write_text(recorded.replace("2800000", "2900000"), "utf-8")
     with pytest.raises(AssertionError, match="2900000"):
         block.run(tmp_path)
+
+
+def test_mypy_accepts_the_blocks(tmp_path: Path) -> None:
+    for block in BLOCKS:
+        (tmp_path / f"{block.name.replace('.md-', '_')}.py").write_text(block.code, "utf-8")
+    cache = ROOT / ".mypy_cache" / "blocks"
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_message_of_the_log_is_explained() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    said = set()
+    for file in (ROOT / "orders").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name("logger"), attr=level),
+                    args=[ast.Constant(str(message)), *_],
+                ):
+                    said.add((level.replace("exception", "error").upper(), message))
+    assert len(said) > 15
+    assert {each for each in said if f"| {each[0]} | `{each[1]}` |" not in page} == set()
+    rows = re.findall(r"^\| (INFO|WARNING|ERROR) \| `(.*?)` \|", page, re.MULTILINE)
+    assert set(rows) == said
+
+
+def test_every_field_of_an_attempt_is_explained() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    assert {f.name for f in fields(AttemptRecord) if f"| `{f.name}` |" not in page} == set()
 
 
 def test_the_failure_table_is_the_codes() -> None:
