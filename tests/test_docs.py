@@ -5,12 +5,15 @@ import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 from attrs import fields
 
-from bitopro_orders import AttemptRecord, State, failures
+import bitopro_auth
+import bitopro_orders
+from bitopro_orders import AttemptRecord, State, errors, failures
 from bitopro_orders.cli import codes
 from tests.blocks import Block, blocks_of
 from tests.support import ROOT
@@ -70,6 +73,15 @@ def test_every_message_of_the_log_is_explained() -> None:
 def test_every_field_of_an_attempt_is_explained() -> None:
     page = (ROOT / "docs" / "observability.md").read_text("utf-8")
     assert {f.name for f in fields(AttemptRecord) if f"| `{f.name}` |" not in page} == set()
+
+
+def test_every_error_is_explained() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    names = {name for name in bitopro_orders.__all__ if name.endswith("Error")} - {"BitoProError"}
+    names |= {f"bitopro_auth.{name}" for name in bitopro_auth.__all__ if name.endswith("Error")}
+    assert {name for name in names if f"| `{name}`" not in page} == set()
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]
+    assert f"```text\n{textwrap.dedent(tree)}\n```" in page
 
 
 def test_the_failure_table_is_the_codes() -> None:
