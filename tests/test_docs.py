@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from attrs import fields
 
 import bitopro_auth
@@ -17,6 +18,7 @@ from bitopro_orders import AttemptRecord, State, errors, failures
 from bitopro_orders.cli import codes
 from tests.blocks import Block, blocks_of
 from tests.support import ROOT
+from tests.test_spec import DOCUMENT, rules
 
 PAGE = (ROOT / "docs" / "outcomes.md").read_text("utf-8")
 #: Those whose blocks run as they stand.
@@ -48,7 +50,7 @@ def test_mypy_accepts_the_blocks(tmp_path: Path) -> None:
     for block in BLOCKS:
         (tmp_path / f"{block.name.replace('.md-', '_')}.py").write_text(block.code, "utf-8")
     cache = ROOT / ".mypy_cache" / "blocks"
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, tmp_path]
+    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", f"{tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
 
@@ -82,6 +84,15 @@ def test_every_error_is_explained() -> None:
     assert {name for name in names if f"| `{name}`" not in page} == set()
     tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]
     assert f"```text\n{textwrap.dedent(tree)}\n```" in page
+
+
+def test_the_operation_that_the_page_shows_keeps_the_rules() -> None:
+    page = (ROOT / "docs" / "changing-the-spec.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    shown = yaml.safe_load(block)
+    assert not shown.keys() & DOCUMENT["paths"].keys()
+    document = {**DOCUMENT, "paths": {**DOCUMENT["paths"], **shown}}
+    assert list(rules.violations(document)) == []
 
 
 def test_the_failure_table_is_the_codes() -> None:

@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bitopro_sandbox import Fault, OrderStatus, Sandbox, faults
+from bitopro_sandbox import Entry, Fault, OrderStatus, Sandbox, faults
 
 MACHINES = 3
 Statuses = Callable[[], dict[str, OrderStatus]]
@@ -121,20 +121,29 @@ def test_what_the_exchange_tells_one_machine_all_know(
 
 
 def test_a_machine_that_was_killed_is_started_again(
-    bitopro_sandbox: Sandbox, start: Any, statuses: Statuses, orders: list[str], redis: Any
+    bitopro_sandbox: Sandbox,
+    start: Any,
+    statuses: Statuses,
+    cancels: Callable[[], list[Entry]],
+    few_orders: list[str],
+    redis: Any,
 ) -> None:
     before = statuses()
     killed = start("job.py", "orders.csv", "--part", "1/2", REDIS_URL=redis[0])
     # The exchange has carried it out, and whoever asked for it is dead.
     bitopro_sandbox.faults.add(Fault(name="killed", after=killed.kill))
     assert killed.wait() == -signal.SIGKILL
-    other = start("job.py", "orders.csv", "--part", "2/2", REDIS_URL=redis[0])
-    again = start("job.py", "orders.csv", "--part", "1/2", REDIS_URL=redis[0])
-    ends = [each.end() for each in (again, other)]
+    machines = [
+        start("job.py", "orders.csv", "--part", part, REDIS_URL=redis[0]) for part in ("1/2", "2/2")
+    ]
+    ends = [each.end() for each in machines]
     assert [code for code, _, _ in ends] == [0, 0]
-    assert sorted(told(ends[0][1])) == sorted(orders[0::2])
-    assert sorted(told(ends[1][1])) == sorted(orders[1::2])
-    assert statuses() == before | cancelled(orders)
+    assert sorted(told(ends[0][1])) == few_orders[0::2]
+    assert sorted(told(ends[1][1])) == few_orders[1::2]
+    assert statuses() == before | cancelled(few_orders)
+    # What was begun is read first, and was not cancelled again.
+    first, *others = (entry.path for entry in cancels())
+    assert first not in others
 
 
 def test_without_redis_it_goes_on_and_says_so(
