@@ -62,7 +62,8 @@ def follow(many: ManyOutcomes, name: str, done: set[Order]) -> None:
                 done.add((end.pair, end.order_id))
         else:
             print(f"{name}: {dict(end.arguments)}: {end}", file=sys.stderr)
-    print(f"{name}: {many.account}", file=sys.stderr)
+    if many.account.taken:
+        print(f"{name}: {many.account}", file=sys.stderr)
 
 
 def cancel(client: OrdersClient, orders: list[Order], journal: Journal, name: str) -> set[Order]:
