@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -53,6 +54,19 @@ def test_mypy_accepts_the_blocks(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", f"{tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_log_has_the_line_that_the_page_shows(tmp_path: Path) -> None:
+    (block,) = (each for each in BLOCKS if "JsonLines" in each.code)
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    lines = [json.loads(line) for line in block.run(tmp_path).splitlines()]
+    varying = {"at", "milliseconds", "waited_milliseconds"}
+    ours = [line for line in lines if line["logger"] == "bitopro_orders"]
+    assert [{k: v for k, v in line.items() if k not in varying} for line in ours] == [
+        json.loads(shown)
+    ]
+    assert all(line.keys() > varying for line in ours)
 
 
 def test_every_message_of_the_log_is_explained() -> None:
