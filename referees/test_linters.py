@@ -45,6 +45,15 @@ def test_spectral_finds_nothing() -> None:
     assert spectral(*SPECS) == []
 
 
+def test_the_tools_are_pinned_and_no_registry_is_named() -> None:
+    wanted = json.loads((FOLDER / "package.json").read_text("utf-8"))["dependencies"]
+    text = (FOLDER / "package-lock.json").read_text("utf-8")
+    found = json.loads(text)["packages"]
+    assert {name: found[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert '"resolved"' not in text
+    assert all("integrity" in each for name, each in found.items() if name)
+
+
 @pytest.fixture
 def worse(tmp_path: Path) -> Path:
     """Return the spec without a contact, and with a schema that nothing uses."""

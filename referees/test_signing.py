@@ -127,8 +127,11 @@ def test_the_official_client_signs_as_we_do() -> None:
     assert 100 < other_alphabet < CASES
 
 
-def test_two_in_the_same_millisecond() -> None:
+def test_two_in_the_same_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     case = cases()[0]
+    official: Any = import_module("bitoproClient.bitopro_util")
+    monkeypatch.setattr(official.time, "time", lambda: 1554380909.131)
+    assert official.get_current_timestamp() == official.get_current_timestamp()
     exchange = opened(SYNC)
     assert signed_by_ccxt(exchange, case, "GET", {}) == signed_by_ccxt(exchange, case, "GET", {})
     ours = NonceSource(lambda: case.nonce)
