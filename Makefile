@@ -5,9 +5,10 @@ BIN := .venv/bin
 GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
 EXAMPLES := .venv-examples/bin/python
-HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs examples
+REFEREES := .venv-referees/bin/python
+HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs examples referees
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs examples
+	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs examples referees
 # What mypy found missing stays missing for it when it is there again: a cache for each set of
 # generated files.
 MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
@@ -32,6 +33,10 @@ bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs
 
 bench-many: .venv-benchmarks/ready  ## measure how soon many orders are off the book (eight minutes)
 	@$(BENCHMARKS) -m benchmarks.many $(BENCH)
+
+.PHONY: referees
+referees: .venv-referees/ready referees/node_modules/ready  ## ask others whether they agree: two clients, schemathesis, two linters
+	$(REFEREES) -m pytest referees
 
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
 	$(GENERATOR) openapi/generate.py
@@ -73,7 +78,7 @@ build: .venv/ready  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
-	for name in dev examples generator benchmarks; do \
+	for name in dev examples generator benchmarks referees; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \
@@ -81,7 +86,7 @@ lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
 	done
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks .venv-examples dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks .venv-examples dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv-referees referees/node_modules
 
 # The package is installed from the checkout, with the pinned hatchling and nothing else.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -104,6 +109,16 @@ clean:  ## remove the environments and every cache
 .venv-examples/ready: requirements/examples.txt
 	$(PYTHON) -m venv --clear .venv-examples
 	$(EXAMPLES) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv-referees/ready: requirements/referees.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-referees
+	$(REFEREES) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(REFEREES) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+referees/node_modules/ready: referees/package.json referees/package-lock.json
+	cd referees && npm ci --loglevel=error
 	@touch $@
 
 .venv-lock/ready: requirements/lock.txt
