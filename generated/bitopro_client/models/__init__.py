@@ -1,7 +1,7 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
 """The models. Each is imported when it is asked for."""
 
-from importlib import import_module
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +50,5 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        model = getattr(import_module(_MODULES[name], __name__), name)
-        globals()[name] = model
-        return model
+        globals()[name] = getattr(_import_module(_MODULES[name], __name__), name)
+        return globals()[name]
