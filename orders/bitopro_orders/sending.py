@@ -260,6 +260,7 @@ class Sender:
         call: Call[None] = Call(HANDSHAKE, {}, dict, lambda _: None)
         deadline = self.timing.monotonic() + seconds
         progress = _Progress(call, route, seconds, deadline)
+        progress.token = new_token()
         question, part = self._question(HANDSHAKE)
         queue = self.throttle.queue(part, HANDSHAKE.name, None)
         attempt = Attempt(deadline, self.timing.monotonic, seconds)
