@@ -50,12 +50,12 @@ try:
     from websockets.client import ClientProtocol
     from websockets.exceptions import ConnectionClosed, InvalidStatus
     from websockets.protocol import State
-except ImportError as missing:
-    raise ImportError("order_history needs: pip install 'bitopro-orders[stream]'") from missing
+except ImportError as _missing:
+    raise ImportError("order_history needs: pip install 'bitopro-orders[stream]'") from _missing
 
 HISTORY_PATH = "/v1/pub/auth/orders/histories"
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # websockets logs the headers of a handshake, which are secrets, at DEBUG. This logger is outside
 # the hierarchy, so that no configuration reaches it, and says nothing.

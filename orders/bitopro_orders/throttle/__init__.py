@@ -120,8 +120,8 @@ class Throttle:
 
     def __init__(self, store: MemoryStore | SharedStore, timing: Timing) -> None:
         self._store, self._timing = store, timing
-        self.clock = ExchangeClock(timing)
-        self.round_trip = RoundTrip(timing.monotonic)
+        self.clock: ExchangeClock = ExchangeClock(timing)
+        self.round_trip: RoundTrip = RoundTrip(timing.monotonic)
         self._queues: dict[tuple[str, str, float | None], Queue] = {}
 
     def renew(self) -> None:
