@@ -131,7 +131,7 @@ def test_without_its_extra_each_part_says_what_to_install(
 def test_without_extras_everything_can_be_imported(
     empty_environment: Path, tmp_path: Path, package: str
 ) -> None:
-    star = [empty_environment, "-I", "-c", f"from {package} import *"]
+    star: list[str | Path] = [empty_environment, "-I", "-c", f"from {package} import *"]
     run = subprocess.run(star, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
 
