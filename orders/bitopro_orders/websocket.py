@@ -8,6 +8,7 @@ from typing import Any, cast
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Request
 from websockets.protocol import State
 
 from bitopro_auth.credentials import Secret
@@ -68,7 +69,8 @@ class Connection(ClientConnection):
         except InvalidStatus as error:
             raise self._refusal(error, headers) from None
         finally:
-            self.request = None
+            # It holds the signed headers.
+            self.request: Request | None = None
 
     def _refusal(self, error: InvalidStatus, headers: Mapping[str, str]) -> Exception:
         answer = error.response
