@@ -4,9 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
-HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs release hatch_build.py
+EXAMPLES := .venv-examples/bin/python
+REFEREES := .venv-referees/bin/python
+HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs examples referees release hatch_build.py
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs release hatch_build.py
+	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs examples referees release hatch_build.py
 # What mypy found missing stays missing for it when it is there again: a cache for each set of
 # generated files.
 MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
@@ -32,6 +34,10 @@ bench: .venv-benchmarks/ready  ## measure the speed next to other clients (needs
 bench-many: .venv-benchmarks/ready  ## measure how soon many orders are off the book (eight minutes)
 	@$(BENCHMARKS) -m benchmarks.many $(BENCH)
 
+.PHONY: referees
+referees: .venv-referees/ready referees/node_modules/ready  ## ask others whether they agree: two clients, schemathesis, two linters
+	$(REFEREES) -m pytest referees
+
 generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openapi/bitopro.yaml
 	$(GENERATOR) openapi/generate.py
 
@@ -55,6 +61,13 @@ lint: .venv/ready  ## ruff over hand-written code, and the house rules of the sp
 types: .venv/ready  ## mypy --strict over every package and the tests
 	$(BIN)/mypy --cache-dir $(MYPY_CACHE) $(TYPED) $(REPORT)
 
+.PHONY: examples
+examples: .venv-examples/ready  ## run the examples against the sandbox, with the package from its wheel
+	rm -rf .venv-examples/wheel
+	$(EXAMPLES) -m hatchling build -t wheel -d .venv-examples/wheel
+	$(EXAMPLES) -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .venv-examples/wheel/*.whl
+	$(EXAMPLES) -m pytest examples
+
 record: .venv/ready  ## record the cassettes anew (see tests/cassettes/README.md)
 	$(BIN)/python -m pytest tests/test_cassettes.py --record-mode=rewrite $(LIVE)
 
@@ -69,7 +82,7 @@ build: .venv/ready  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
-	for name in dev generator benchmarks release; do \
+	for name in dev examples generator benchmarks referees release; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \
@@ -77,7 +90,7 @@ lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
 	done
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks .venv-release release/node_modules dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks .venv-examples dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv-referees referees/node_modules .venv-release release/node_modules
 
 # The package is installed from the checkout, with the pinned hatchling and nothing else.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -95,6 +108,21 @@ clean:  ## remove the environments and every cache
 	$(PYTHON) -m venv --clear .venv-benchmarks
 	$(BENCHMARKS) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BENCHMARKS) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv-examples/ready: requirements/examples.txt
+	$(PYTHON) -m venv --clear .venv-examples
+	$(EXAMPLES) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv-referees/ready: requirements/referees.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-referees
+	$(REFEREES) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(REFEREES) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+referees/node_modules/ready: referees/package.json referees/package-lock.json
+	cd referees && npm ci --loglevel=error
 	@touch $@
 
 .venv-release/ready: requirements/release.txt

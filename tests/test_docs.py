@@ -1,13 +1,112 @@
 """The pages in `docs/` say what the code says."""
 
+import ast
 import inspect
+import json
 import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
-from bitopro_orders import State, failures
+import pytest
+import yaml
+from attrs import fields
+
+import bitopro_auth
+import bitopro_orders
+from bitopro_orders import AttemptRecord, State, errors, failures
 from bitopro_orders.cli import codes
+from tests.blocks import Block, blocks_of
 from tests.support import ROOT
+from tests.test_spec import DOCUMENT, rules
 
 PAGE = (ROOT / "docs" / "outcomes.md").read_text("utf-8")
+#: Those whose blocks run as they stand.
+PAGES = ("errors", "observability", "sharing", "testing")
+BLOCKS = [block for name in PAGES for block in blocks_of(ROOT / "docs" / f"{name}.md")]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+def test_each_block_runs_and_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
+    said = block.run(tmp_path)
+    assert not block.prints or said == block.prints
+
+
+def test_a_cassette_is_replayed_and_holds_no_credential(tmp_path: Path) -> None:
+    (block,) = (each for each in BLOCKS if "pytest.mark.vcr" in each.code)
+    block.run(tmp_path)
+    (cassette,) = tmp_path.glob("cassettes/*/*.yaml")
+    recorded = cassette.read_text("utf-8")
+    assert "2959906694" in recorded
+    for secret in ("x-bitopro", "demo-key", "demo@example.com"):
+        assert secret not in recorded.lower()
+    # What is asserted of the answer now comes from the file.
+    cassette.write_text(recorded.replace("2800000", "2900000"), "utf-8")
+    with pytest.raises(AssertionError, match="2900000"):
+        block.run(tmp_path)
+
+
+def test_mypy_accepts_the_blocks(tmp_path: Path) -> None:
+    for block in BLOCKS:
+        (tmp_path / f"{block.name.replace('.md-', '_')}.py").write_text(block.code, "utf-8")
+    cache = ROOT / ".mypy_cache" / "blocks"
+    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", f"{tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_log_has_the_line_that_the_page_shows(tmp_path: Path) -> None:
+    (block,) = (each for each in BLOCKS if "JsonLines" in each.code)
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    lines = [json.loads(line) for line in block.run(tmp_path).splitlines()]
+    varying = {"at", "milliseconds", "waited_milliseconds"}
+    ours = [line for line in lines if line["logger"] == "bitopro_orders"]
+    assert [{k: v for k, v in line.items() if k not in varying} for line in ours] == [
+        json.loads(shown)
+    ]
+    assert all(line.keys() > varying for line in ours)
+
+
+def test_every_message_of_the_log_is_explained() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    said = set()
+    for file in (ROOT / "orders").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name("logger"), attr=level),
+                    args=[ast.Constant(str(message)), *_],
+                ):
+                    said.add((level.replace("exception", "error").upper(), message))
+    assert len(said) > 15
+    assert {each for each in said if f"| {each[0]} | `{each[1]}` |" not in page} == set()
+    rows = re.findall(r"^\| (INFO|WARNING|ERROR) \| `(.*?)` \|", page, re.MULTILINE)
+    assert set(rows) == said
+
+
+def test_every_field_of_an_attempt_is_explained() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    assert {f.name for f in fields(AttemptRecord) if f"| `{f.name}` |" not in page} == set()
+
+
+def test_every_error_is_explained() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    names = {name for name in bitopro_orders.__all__ if name.endswith("Error")} - {"BitoProError"}
+    names |= {f"bitopro_auth.{name}" for name in bitopro_auth.__all__ if name.endswith("Error")}
+    assert {name for name in names if f"| `{name}`" not in page} == set()
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]
+    assert f"```text\n{textwrap.dedent(tree)}\n```" in page
+
+
+def test_the_operation_that_the_page_shows_keeps_the_rules() -> None:
+    page = (ROOT / "docs" / "changing-the-spec.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    shown = yaml.safe_load(block)
+    assert not shown.keys() & DOCUMENT["paths"].keys()
+    document = {**DOCUMENT, "paths": {**DOCUMENT["paths"], **shown}}
+    assert list(rules.violations(document)) == []
 
 
 def test_the_failure_table_is_the_codes() -> None:

@@ -44,6 +44,8 @@ PATIENCE_SECONDS = 5.0
 #: So many lines that could not be written are kept for when there is room again.
 MOST_MISSED = 10_000
 FINAL_NAMES = {State.CANCELLED.name, State.PARTLY_FILLED.name, State.FILLED.name}
+#: What a resolution ends as that could not read the order: it says nothing of it.
+NOT_READ = {Outcome.NOT_SENT, Outcome.REFUSED}
 DEAD = "whoever sent the cancel ended before its outcome was written down"
 
 Line = dict[str, Any]
@@ -158,6 +160,8 @@ class Ledger:
             return
         key = key_of(line["pair"], line["order_id"])
         event, name = line["event"], line["call"]
+        if name is None and line["outcome"] in NOT_READ:
+            return
         if event == "end" and self._is_settled(line):
             if name is None or line["outcome"] in FINAL_NAMES:
                 self.orders.pop(key, None)

@@ -120,6 +120,8 @@ class _Progress:
         sent: How many requests have left.
         tries: How many attempts failed, but for refused nonces.
         fresh: How many nonces were refused.
+        token: The attempt's name in the throttle.
+        nonce: The attempt's nonce.
         rewound: Whether one was refused that was far from the clock.
         at_top: Whether the next one must be above all that were ever given out.
         waited: Whether the attempt has waited for its turn.
@@ -136,11 +138,18 @@ class _Progress:
     sent: int = 0
     tries: int = 0
     fresh: int = 0
+    token: int = 0
+    nonce: int = 0
     rewound: bool = False
     at_top: bool = False
     waited: bool = False
     correction_ms: int = 0
     last_answer: BitoProError | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether an attempt had its turn before."""
+        return self.fresh + self.tries > 0
 
     def about(self, error: E) -> E:
         """Say in the error which call it is about."""
@@ -252,7 +261,6 @@ class Sender:
         deadline = self.timing.monotonic() + seconds
         progress = _Progress(call, route, seconds, deadline)
         question, part = self._question(HANDSHAKE)
-        question = question._replace(token=new_token())
         queue = self.throttle.queue(part, HANDSHAKE.name, None)
         attempt = Attempt(deadline, self.timing.monotonic, seconds)
         try:
@@ -260,16 +268,15 @@ class Sender:
                 progress, question, part, queue, attempt, channel, _NoTransport()
             )
         except BaseException:
-            self.throttle.leave(part, question, None, Fate.UNSENT)
+            self.throttle.leave(part, progress.token, None, Fate.UNSENT)
             raise
         return given.nonce
 
     def cool_down(self, seconds: float | None, operation: Operation = HANDSHAKE) -> None:
         """Let nothing of the same limit leave for so long, by default a backoff: it was refused."""
         if self.policy.limit_share is not None:
-            question, part = self._question(operation)
-            wait = max(seconds or 0.0, self.policy.backoff_seconds)
-            self.throttle.cool_down(part, question, wait)
+            _, part = self._question(operation)
+            self.throttle.cool_down(part, max(seconds or 0.0, self.policy.backoff_seconds))
 
     def _checked(self, progress: _Progress) -> Message:
         """Return the request of a call whose arguments keep their rules."""
@@ -314,29 +321,22 @@ class Sender:
         """
         operation = progress.call.operation
         question, part = self._question(operation)
-        question = question._replace(
-            token=new_token(),
-            at_top=progress.at_top,
-            ahead_ms=JUMPS_MS[min(progress.fresh, len(JUMPS_MS) - 1)],
-            again=progress.fresh + progress.tries > 0,
-        )
+        progress.token = new_token()
         group, share = operation.rate_limit.group, self.policy.limit_share
         # Who is signed again has had its turn: it does not wait behind those who have not.
-        queue = self.throttle.queue(part, f"{group} again" if question.again else group, share)
+        queue = self.throttle.queue(part, f"{group} again" if progress.again else group, share)
         given: Pass | None = None
         answer: Answer | BaseException
         try:
             connection, given = yield from self._turn(
                 progress, question, part, queue, attempt, channel, channel.transport
             )
-            attempt.sent_ms = self.timing.now_ms()
+            attempt.sent_ms, progress.nonce = self.timing.now_ms(), given.nonce
             progress.correction_ms = self.throttle.clock.correction_ms
             attempt.deadline = self._answer_deadline(progress)
             try:
                 # Not bound to a name of its own: tracebacks show variables, and a step hides it.
-                send = Send(
-                    connection, self._written(progress.message, given.nonce, attempt), attempt
-                )
+                send = Send(connection, self._written(progress.message, given.nonce), attempt)
             except BaseException:
                 channel.transport.put(connection)
                 raise
@@ -354,7 +354,7 @@ class Sender:
                 # Before its turn ends: then the next one leaves.
                 told = retry_after_seconds(answer.headers, self.timing.now_ms())
                 self.cool_down(told, operation)
-            self.throttle.leave(part, question, given, fate)
+            self.throttle.leave(part, progress.token, given, fate)
         except Exception as error:  # noqa: BLE001 - what came back stands
             logger.warning(
                 "the turn was not given back (%s); it ends by itself", type(error).__name__
@@ -379,7 +379,7 @@ class Sender:
         transport: "ThreadTransport | TaskTransport | _NoTransport",
     ) -> Generator[Step, Any, tuple[Connection, Pass]]:
         """Wait for the turn, with a connection open when it comes."""
-        now, token = self.timing.monotonic, question.token
+        now, token = self.timing.monotonic, progress.token
         waiter = Waiter(attempt.deadline, running_loop() or threading.get_ident())
         origin = progress.route.origin
         progress.waited = False
@@ -394,7 +394,13 @@ class Sender:
                 self._check_time(progress, queue)
                 needs, spare = self._pressure(progress, question, queue)
                 asked = question._replace(
-                    wall_ms=self.throttle.clock.now_ms(), needs=needs, spare=spare
+                    token=token,
+                    wall_ms=self.throttle.clock.now_ms(),
+                    needs=needs,
+                    spare=spare,
+                    at_top=progress.at_top,
+                    ahead_ms=JUMPS_MS[min(progress.fresh, len(JUMPS_MS) - 1)],
+                    again=progress.again,
                 )
                 if connection is None:
                     # Those who are connecting will be under way before it.
@@ -498,12 +504,18 @@ class Sender:
             raise progress.about(NotSentError(str(job.result)))
         return cast("Pass | NotYet", job.result)
 
-    def _written(self, message: Message, nonce: int, attempt: Attempt) -> bytes:
+    def _written(self, message: Message, nonce: int) -> bytes:
         """Return the signed request; only here do its secrets have names."""
         signed = self._signer.headers(message.method, message.body, nonce)
-        attempt.secrets = (self.credentials.identity, *map(Secret, signed.values()))
         headers = {**message.headers, **signed}
         return request_bytes(message.method, message.target, headers, message.body)
+
+    def _secrets(self, progress: _Progress) -> list[Secret]:
+        """Return what no message of the other side may repeat: what the attempt was signed with."""
+        signed = self._signer.headers(
+            progress.message.method, progress.message.body, progress.nonce
+        )
+        return [self.credentials.identity, *map(Secret, signed.values())]
 
     def _fate(
         self,
@@ -583,7 +595,7 @@ class Sender:
             answer.content,
             answer.headers,
             now_ms=self.timing.now_ms(),
-            secrets=attempt.secrets,
+            secrets=self._secrets(progress),
         )
         if isinstance(refusal, OutcomeUnknownError):
             if answer.status == 404:

@@ -40,8 +40,10 @@ _STREAMS: dict[str, StreamEvent] = {
     "/ws/v1/pub/auth/orders": "ACTIVE_ORDERS",
     "/ws/v1/pub/auth/orders/histories": "RECENT_HISTORY_ORDERS",
 }
-_PAIR = re.compile(r"[A-Za-z0-9]+_[A-Za-z0-9]+")
-_ORDER_ID = re.compile(r"(?:[A-Z]+-)?[0-9]+")
+_PAIR = re.compile(r"[A-Za-z0-9]{1,20}_[A-Za-z0-9]{1,20}")
+_ORDER_ID = re.compile(r"(?:[A-Z]{1,10}-)?[0-9]{1,20}")
+# In place of a pair they lead to other calls of the exchange, which are not served here.
+_NO_PAIRS = ("all", "batch", "open", "trades")
 
 
 @attrs.frozen
@@ -211,10 +213,10 @@ class Api:
             return json_answer(200, content)
         except ApiError as error:
             answer = json_answer(error.status, {"error": error.text})
+            more = error.headers
             if error.status == 429 and self._settings.retry_after is not None:
-                retry_after = ("retry-after", str(self._settings.retry_after))
-                answer = attrs.evolve(answer, headers=(*answer.headers, retry_after))
-            return answer
+                more = (("retry-after", str(self._settings.retry_after)),)
+            return attrs.evolve(answer, headers=(*answer.headers, *more))
 
     def _perform(
         self,
@@ -229,7 +231,8 @@ class Api:
         method = _method(request)
         call = calls.get(method)
         if call is None:
-            raise ApiError(405, "Method Not Allowed")
+            allow = ("allow", ", ".join(sorted(calls)))
+            raise ApiError(405, "Method Not Allowed", (allow,))
         match = self._settings.body_match
         signed = verify(method, headers, body, self._accounts, body_match=match)
         now = self._settings.clock()
@@ -296,6 +299,8 @@ class Api:
             case ["", "v3", "orders", "open"]:
                 listing = partial(self._open_orders, query)
                 return {"GET": Call("open_orders", listing, "read", self._open_limit)}
+            case ["", "v3", "orders", pair, *_] if pair in _NO_PAIRS:
+                return {}
             case ["", "v3", "orders", pair]:
                 of_pair = partial(self._cancel_all, pair=pair)
                 return {"DELETE": Call("cancel_pair", of_pair, "trade", everything)}
@@ -355,7 +360,12 @@ class Api:
         for pair, order_ids in content.items():
             if not isinstance(order_ids, list) or not all(isinstance(i, str) for i in order_ids):
                 raise ApiError(400, "Invalid body")
+            # Assumption: a list names an order, and none twice.
+            if not order_ids or len({*order_ids}) < len(order_ids):
+                raise ApiError(400, "Invalid body")
             asked += [(pair, order_id) for order_id in order_ids]
+        if not asked:
+            raise ApiError(400, "Invalid body")  # Assumption
         at_most = self._settings.batch_at_most
         if at_most is not None and len(asked) > at_most:
             raise ApiError(400, "Invalid body: too many orders")

@@ -25,12 +25,14 @@ class ApiError(Exception):
     Attributes:
         status: HTTP status of the answer.
         text: Text of the answer's ``error`` field.
+        headers: Further headers of the answer.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
+        self.headers = headers
 
 
 @attrs.frozen

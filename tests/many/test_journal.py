@@ -162,6 +162,23 @@ def test_the_next_morning(sandbox: Sandbox, resolve_all: Do, file: Path) -> None
     assert open_orders(file) == set()
 
 
+def test_a_key_that_may_not_read_settles_nothing(
+    sandbox: Sandbox, resolve_all: Do, file: Path
+) -> None:
+    orders = leave_unknown(sandbox, file, 3)
+    sandbox.faults.add(faults.status(401), times=3, call="get_order")
+    with Journal(file) as journal:
+        errors = unresolved(journal)
+        _, account = resolve_all(sandbox, errors, journal=journal)
+        assert account.counts == {"refused": 3}
+        assert ids(orders) == {error.arguments["orderId"] for error in unresolved(journal)}
+    assert open_orders(file) == ids(orders)
+    with Journal(file) as journal:
+        _, account = resolve_all(sandbox, unresolved(journal), journal=journal)
+    assert account.done == {State.CANCELLED: 3}
+    assert unresolved(file) == []
+
+
 def test_what_the_exchange_says_may_be_no_text(
     sandbox: Sandbox, cancel_all: Do, file: Path
 ) -> None:

@@ -156,8 +156,12 @@ def test_a_live_order_that_is_refused(rule: Any, status: int, data: object) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [{"BTC_TWD": "1"}, {"BTC_TWD": [1]}, {"BTC_TWD": ["x"]}, {"BTC": ["1"]}, {"a_b": None}]
-)
+    "body",
+    [
+        {"BTC_TWD": "1"}, {"BTC_TWD": [1]}, {"BTC_TWD": ["x"]}, {"BTC": ["1"]}, {"a_b": None},
+        {}, {"BTC_TWD": []}, {"BTC_TWD": ["2959906694", "2959906694"]},
+    ],
+)  # fmt: skip
 def test_a_body_that_is_none(body: Any) -> None:
     with serve(Settings(batch_unknown="skip")) as sandbox:
         assert send(sandbox, "PUT", "/orders", body).status_code == 400

@@ -291,6 +291,11 @@ def test_permissions() -> None:
         (ORDER + "?isAllStrategyCanceled=", (400, "Wrong parameter: isAllStrategyCanceled")),
         ("/nowhere", (404, "Not Found")),
         ("/orders/BTC_TWD/2959906694/x", (404, "Not Found")),
+        ("/orders/all/BTC_TWD", (404, "Not Found")),
+        ("/orders/trades/BTC_TWD", (404, "Not Found")),
+        ("/orders/batch", (404, "Not Found")),
+        (f"/orders/{21 * 'B'}_TWD", (400, "Wrong parameter: pair")),
+        (f"/orders/BTC_TWD/{21 * '1'}", (400, "Invalid order id")),
         ("/orders/open", (405, "Method Not Allowed")),
     ],
 )
@@ -300,6 +305,23 @@ def test_refused_cancels(bitopro_sandbox: Sandbox, path: str, expected: tuple[in
     assert outcome(response) == expected
     assert "date" in response.headers
     assert bitopro_sandbox.book.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/orders", "PUT"),
+        ("/orders/all", "DELETE"),
+        ("/orders/open", "GET"),
+        ("/orders/BTC_TWD", "DELETE"),
+        (ORDER, "DELETE, GET"),
+    ],
+)
+def test_a_method_that_is_not_allowed(bitopro_sandbox: Sandbox, path: str, allow: str) -> None:
+    response = call(bitopro_sandbox, "PATCH", path)
+    assert outcome(response) == (405, "Method Not Allowed")
+    assert response.headers.get_list("allow") == [allow]
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(("value", "kept"), [(None, False), ("true", False), ("false", True)])

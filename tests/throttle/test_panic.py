@@ -105,8 +105,8 @@ def test_right_after_900_tasks_the_next_cancel_leaves_at_once(sandbox: Sandbox) 
         started = time.monotonic()
         cancel_order.sync(PAIR, *orders(sandbox, 1), client=bystander)
         assert time.monotonic() - started < AT_ONCE_SECONDS
-    # One every 67 ms would be 45; the last have no time for their answer.
-    assert left >= 30
+    # One every 67 ms would be 45; the last have no time for their answer, and more on a busy machine.
+    assert left >= 20
 
 
 def test_right_after_900_tasks_another_process_that_shares_redis_cancels_at_once(

@@ -183,30 +183,30 @@ class Throttle:
         if isinstance(self._store, SharedStore):
             self._store.overtake()
 
-    def leave(self, part: Part, question: Question, given: Pass | None, fate: Fate) -> None:
+    def leave(self, part: Part, token: int, given: Pass | None, fate: Fate) -> None:
         """End what `enter` began, and let the next one ask; it never waits."""
-        change = partial(
-            leave, token=question.token, given=given, fate=fate, wall_ms=self.clock.now_ms()
-        )
-        self._change(part, question, change, fate)
+        wall_ms = self.clock.now_ms()
+        change = partial(leave, token=token, given=given, fate=fate, wall_ms=wall_ms)
+        self._change(part, change, token, fate)
         for (name, _, _), queue in self._queues.copy().items():
             if name == part.lane and len(queue):
                 queue.wake()
 
-    def cool_down(self, part: Part, question: Question, seconds: float) -> None:
+    def cool_down(self, part: Part, seconds: float) -> None:
         """Let nothing that counts towards the same limits leave for so long; it never waits."""
         change = partial(cool_down, microseconds=round(seconds * SECOND))
-        self._change(part, question, change)
+        self._change(part, change)
 
     def _change(
         self,
         part: Part,
-        question: Question,
         change: Callable[..., tuple[State, None]],
+        token: int = 0,
         fate: Fate | None = None,
     ) -> None:
+        wall_ms = self.clock.now_ms()
         if isinstance(self._store, MemoryStore):
-            self._store.transact(part, change, question.wall_ms)
+            self._store.transact(part, change, wall_ms)
             return
 
         def ask(state: State, now: int, *, members: int, slot: int | None) -> tuple[State, None]:
@@ -214,7 +214,7 @@ class Throttle:
             alone = fate is not None and slot is not None
             return change(state, now, weight=members) if alone else change(state, now)
 
-        self._store.do(Job(part, question.token, ask, question.wall_ms, fate=fate))
+        self._store.do(Job(part, token, ask, wall_ms, fate=fate))
 
 
 _throttles: dict[tuple[str, Secret | None, Timing], Throttle] = {}

@@ -45,10 +45,7 @@ class Everything(NamedTuple):
 
     def with_part(self, part: Part, state: State) -> "Everything":
         """Return it with a part replaced."""
-        counters = self.counters
-        for name, counter in zip(part.counters, state.counters, strict=True):
-            if counters.get(name) is not counter:
-                counters = {**counters, name: counter}
+        counters = {**self.counters, **dict(zip(part.counters, state.counters, strict=True))}
         lanes = {**self.lanes, part.lane: state.lane}
         return Everything(counters, lanes, state.members, self.epoch)
 

@@ -67,7 +67,8 @@ class Counter(NamedTuple):
         if not 0 < count <= self.total or count > self.capacity:
             return 0
         at = (self.total - count) % self.capacity * 8
-        return int.from_bytes(self.stamps[at : at + 8], "little")
+        stamp: int = _STAMP.unpack_from(self.stamps, at)[0]
+        return stamp
 
     def counted(self, now: int, times: int, room: int, period: int) -> "Counter":
         """Return it with so many more requests, with room for at least `room`."""

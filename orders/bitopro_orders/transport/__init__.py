@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from attrs import define, field
 
-from bitopro_auth.credentials import Secret
-
 #: Some ten thousand open orders, listed.
 LONGEST_ANSWER = 2**23
 #: What an answer may have in headers and framing besides its body.
@@ -84,7 +82,6 @@ class Attempt:
         has_left: Whether a byte may have left.
         sent_ms: When it was handed to the transport, in milliseconds since the epoch.
         left_at: When the first byte left, on the monotonic clock, in seconds.
-        secrets: What no message of the other side may repeat.
         answer: The answer, should the task be cancelled between its last byte and its return.
     """
 
@@ -95,7 +92,6 @@ class Attempt:
     has_left: bool = False
     sent_ms: int = 0
     left_at: float | None = None
-    secrets: tuple[Secret, ...] = ()
     answer: "Answer | None" = field(default=None, repr=False)
 
     def leave(self) -> None:

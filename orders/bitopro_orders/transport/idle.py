@@ -84,12 +84,17 @@ class Idle(Generic[C]):
 
     def close(self) -> None:
         """Close them all."""
-        self._leave_to_parent()
-        self.generation += 1
+        self.expire()
         stacks, self._stacks = self._stacks, {}
         for stack in stacks.values():
             while stack:
                 stack.pop().close()
+
+    def expire(self) -> bool:
+        """Let none that is under way be kept; return whether there are others."""
+        self._leave_to_parent()
+        self.generation += 1
+        return any(self._stacks.values())
 
     def _stack(self, origin: Origin) -> list[C]:
         self._leave_to_parent()

@@ -1,0 +1,117 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["bitopro-orders[stream]"]
+# ///
+"""A bot that cancels its orders on a signal, and confirms it by the exchange's stream.
+
+    prices | python bot.py BTC_TWD 2959906694 2959906695 --below 2700000
+
+It reads a price per line from a pipe. The signal is a price below the floor, the end of the prices
+(a bot that sees nothing should not be in the market), Ctrl-C, or SIGTERM.
+
+It can be killed at any moment: started again with the same arguments, it finishes what it had
+begun. The exit code is 0 if it is proved what became of every order, and none of them is open.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from decimal import Decimal, InvalidOperation
+
+from bitopro_orders import (
+    BitoProError,
+    CancelOutcome,
+    Journal,
+    State,
+    cancel_many_async,
+    connect,
+    order_history,
+    resume_async,
+    unresolved,
+)
+
+DONE = {State.CANCELLED, State.PARTLY_FILLED, State.FILLED}
+
+
+def tell(end: CancelOutcome | BitoProError) -> bool:
+    """Print what an order came to; say whether it is off the book for certain."""
+    if isinstance(end, CancelOutcome):
+        print(end.order_id, end.state, f"seen by {end.seen_by}", sep=", ", flush=True)
+        return end.state in DONE
+    print(f"not certain, or not done: {dict(end.arguments)}: {end}", flush=True)
+    return False
+
+
+async def price_below(floor: Decimal) -> str:
+    """Wait for a price below the floor, or for the end of the prices; return which it was."""
+    prices = asyncio.StreamReader()
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(prices), sys.stdin
+    )
+    with contextlib.closing(pipe):
+        while line := (await prices.readline()).decode(errors="replace").strip():
+            try:
+                if Decimal(line) < floor:
+                    return f"the price is {line}"
+            except InvalidOperation:
+                return f"this is no price: {line}"
+    return "the prices have ended"
+
+
+async def signal_to_cancel(floor: Decimal) -> str:
+    """Wait for the signal; return what it was."""
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def stop(name: str) -> None:
+        if not told.done():
+            told.set_result(f"told to stop by {name}")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # It stays when the signal has come: the cancels are not to be cut off by a second one.
+        asyncio.get_running_loop().add_signal_handler(number, stop, number.name)
+    print("watching", flush=True)
+    prices = asyncio.create_task(price_below(floor))
+    await asyncio.wait({told, prices}, return_when=asyncio.FIRST_COMPLETED)
+    if told.done():
+        prices.cancel()
+        return told.result()
+    return await prices
+
+
+async def run(pair: str, order_ids: list[str], floor: Decimal, journal: Journal) -> bool:
+    """Wait for the signal, cancel the orders, and say whether all are off the book for certain."""
+    async with connect() as client, order_history(client=client) as history:
+        ended = {}
+        if unresolved(journal):
+            print("cancelling: a run before this one did not finish it", flush=True)
+            async for end in resume_async(client, journal, history=history):
+                if isinstance(end, CancelOutcome):
+                    ended[end.order_id] = tell(end)
+        else:
+            print(f"cancelling: {await signal_to_cancel(floor)}", flush=True)
+        rest = [(pair, each) for each in order_ids if not ended.get(each)]
+        async with cancel_many_async(client, rest, history=history, journal=journal) as many:
+            # A list: each order is told of, also after one that is not certain.
+            return all([tell(end) async for end in many])
+
+
+def main() -> int:
+    """Run the bot; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pair", help="such as BTC_TWD")
+    parser.add_argument("order_ids", nargs="+", metavar="order_id")
+    parser.add_argument("--below", required=True, type=Decimal, help="the price to cancel at")
+    parser.add_argument("--journal", default="bot.jsonl", help="default: %(default)s")
+    given = parser.parse_args()
+    try:
+        with Journal(given.journal) as journal:
+            return 0 if asyncio.run(run(given.pair, given.order_ids, given.below, journal)) else 1
+    except BitoProError as error:
+        print(f"bot: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
