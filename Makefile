@@ -42,6 +42,7 @@ generate: .venv-generator/ready  ## rewrite generated/bitopro_client from openap
 	$(GENERATOR) openapi/generate.py
 
 drift: .venv-generator/ready .venv/ready  ## fail if the client is not what the spec gives, or openapi/surface is old
+	$(GENERATOR) openapi/upstream.py
 	$(GENERATOR) openapi/generate.py --check
 	$(BIN)/python openapi/surface.py --check
 

@@ -1,9 +1,9 @@
 """Write the generated client: `make generate` and `make drift` call this.
 
-It runs openapi-python-client as its command line does, with four additions: a spec that breaks a
-rule of the house (rules.py) is refused before; the templates also see each operation's raw
-description (`operations`), which the generator's own model leaves out; every file is stamped on its
-first line; and any warning is a failure.
+It runs openapi-python-client (upstream.py) as its command line does, with four additions: a spec
+that breaks a rule of the house (rules.py) is refused before; the templates also see each
+operation's raw description (`operations`), which the generator's own model leaves out; every file
+is stamped on its first line; and any warning is a failure.
 """
 
 import argparse
@@ -12,15 +12,10 @@ import os
 import shutil
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from openapi_python_client import Project
-from openapi_python_client.config import Config, ConfigFile, MetaType
-from openapi_python_client.parser import GeneratorData
-from openapi_python_client.parser.errors import GeneratorError
-from openapi_python_client.strings import PythonIdentifier
+import upstream
 from ruamel.yaml import YAML, YAMLError
 from rules import METHODS, SUCCESSES, house_violations, resolved
 
@@ -29,7 +24,7 @@ SPEC = HERE / "bitopro.yaml"
 OUTPUT = HERE.parent / "generated" / "bitopro_client"
 STAMP = (
     f"# Generated from openapi/{SPEC.name} by `make generate` "
-    f"(openapi-python-client {version('openapi-python-client')}). Do not edit.\n"
+    f"(openapi-python-client {upstream.VERSION}). Do not edit.\n"
 )
 
 
@@ -113,32 +108,14 @@ def build(spec: Path, output: Path) -> list[str]:
     if broken := list(house_violations(document)):
         return broken
     describe_parameters(document)
-    config = Config.from_sources(
-        ConfigFile.load_from_path(HERE / "generator.yaml"),
-        MetaType.NONE,
-        document_source=spec,
-        file_encoding="utf-8",
-        overwrite=False,
-        output_path=output,
-    )
-    data = GeneratorData.from_dict(document, config=config)
-    if isinstance(data, GeneratorError):
-        return [f"{data.header}: {data.detail}"]
-    project = Project(openapi=data, config=config, custom_template_path=HERE / "templates")
-    project.env.filters["python_literal"] = python_literal
-    project.env.globals.update(
-        document=document,
-        operations={
-            PythonIdentifier(name, config.field_prefix): raw
-            for name, raw in raw_operations(document).items()
-        },
-    )
-    errors = list(project.build())
+    filters = {"python_literal": python_literal}
+    if errors := upstream.generate(document, raw_operations(document), output, filters):
+        return errors
     (output / "py.typed").touch()
     for file in output.rglob("*"):
         if file.is_file():
             file.write_text(STAMP + file.read_text("utf-8"), "utf-8")
-    return [f"{error.header}: {error.detail}" for error in errors]
+    return []
 
 
 def read_tree(folder: Path) -> dict[str, str]:

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from tests.support import ROOT
 
-#: The pages whose code stands for itself and needs nothing but the package.
-PAGES = ("README.md", "docs/streams.md")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_mypy_accepts_each_block(tmp_path: Path) -> None:
     for page in PAGES:
-        blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
-        assert blocks, page
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
         for number, block in enumerate(blocks):
-            (tmp_path / f"{Path(page).stem}_{number}.py").write_text(block, "utf-8")
+            (tmp_path / f"{page.stem}_{number}.py").write_text(block, "utf-8")
+    assert (tmp_path / "README_0.py").exists()
     cache = ROOT / ".mypy_cache" / "importers"
     run = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, *tmp_path.iterdir()],

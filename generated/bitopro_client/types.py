@@ -14,6 +14,8 @@ from .errors import InvalidArgument, UnexpectedStatus, UnreadableAnswer
 
 
 class Unset:
+    """What is left out."""
+
     def __bool__(self) -> Literal[False]:
         return False
 
@@ -261,7 +263,7 @@ def fitted(value: T) -> T:
 
 @cache
 def _fields_of(model: type) -> list[tuple[str, frozenset[type], bool]]:
-    """Return each field's name, its plain types (none for other models) and if it may be left out."""
+    """Return each field's name, its plain types (none for a model), and if it may be left out."""
     found = []
     for each in fields(model):
         names = [name.strip() for name in str(each.type).split("|")]

@@ -105,7 +105,7 @@ def test_right_after_900_tasks_the_next_cancel_leaves_at_once(sandbox: Sandbox) 
         started = time.monotonic()
         cancel_order.sync(PAIR, *orders(sandbox, 1), client=bystander)
         assert time.monotonic() - started < AT_ONCE_SECONDS
-    # One every 67 ms would be 45; the last have no time for their answer, and more on a busy machine.
+    # One every 67 ms would be 45; the last have no time for their answer.
     assert left >= 20
 
 

@@ -65,3 +65,6 @@ class CancelledOrders:
 
     def __contains__(self, key: str) -> bool:
         return key in self.additional_properties
+
+
+from ..models.cancelled_ids_by_pair import CancelledIdsByPair  # noqa: E402, F401, F811

@@ -72,3 +72,6 @@ class OpenOrders:
 
     def __contains__(self, key: str) -> bool:
         return key in self.additional_properties
+
+
+from ..models.order import Order  # noqa: E402, F401, F811

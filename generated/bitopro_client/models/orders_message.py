@@ -110,3 +110,6 @@ class OrdersMessage:
 
     def __contains__(self, key: str) -> bool:
         return key in self.additional_properties
+
+
+from ..models.orders_message_data import OrdersMessageData  # noqa: E402, F401, F811
