@@ -75,7 +75,7 @@ from .transport.http1 import request_bytes
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BitoProError)
-logger = logging.getLogger("bitopro_orders")
+logger: logging.Logger = logging.getLogger("bitopro_orders")
 
 #: A nonce that is so far from a right clock was refused for it.
 FAR_MS = 1500

@@ -48,7 +48,7 @@ class Idle(Generic[C]):
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic
-        self.generation = 0
+        self.generation: int = 0
         self._stacks: dict[Origin, list[C]] = {}
         self._process = os.getpid()
         self._inherited: list[dict[Origin, list[C]]] = []

@@ -27,8 +27,10 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, generation: int) -> None:
-        self.origin, self.loop, self.idle_since = origin, loop, 0.0
-        self.generation = generation
+        self.origin: Origin = origin
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.idle_since: float = 0.0
+        self.generation: int = generation
         self._transport: asyncio.Transport | None = None
         self._tls: Tls | None = None
         self._parser: AnswerParser | None = None
