@@ -6,7 +6,7 @@ GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
 HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs
+	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs/demo.py docs/site/pages.py
 # What mypy found missing stays missing for it when it is there again: a cache for each set of
 # generated files.
 MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
@@ -55,6 +55,16 @@ lint: .venv/ready  ## ruff over hand-written code, and the house rules of the sp
 types: .venv/ready  ## mypy --strict over every package and the tests
 	$(BIN)/mypy --cache-dir $(MYPY_CACHE) $(TYPED) $(REPORT)
 
+.PHONY: docs docs-check
+docs: .venv-docs/ready  ## build the documentation as a site, into build/site
+	@.venv-docs/bin/python docs/site/pages.py build/pages
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+docs-check: docs .venv/ready  ## open every page of the site in Chromium (SHOTS=FOLDER keeps pictures)
+	@$(BIN)/mypy --cache-dir .mypy_cache/docs --python-executable .venv-docs/bin/python \
+	  docs/site/check.py docs/site/constructors.py
+	@.venv-docs/bin/python docs/site/check.py $(SHOTS:%=--shots %)
+
 record: .venv/ready  ## record the cassettes anew (see tests/cassettes/README.md)
 	$(BIN)/python -m pytest tests/test_cassettes.py --record-mode=rewrite $(LIVE)
 
@@ -65,7 +75,7 @@ build: .venv/ready  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
-	for name in dev generator benchmarks; do \
+	for name in dev generator benchmarks docs; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \
@@ -73,7 +83,7 @@ lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
 	done
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks .venv-docs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The package is installed from the checkout, with the pinned hatchling and nothing else.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -91,6 +101,11 @@ clean:  ## remove the environments and every cache
 	$(PYTHON) -m venv --clear .venv-benchmarks
 	$(BENCHMARKS) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BENCHMARKS) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv-docs/ready: requirements/docs.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 .venv-lock/ready: requirements/lock.txt

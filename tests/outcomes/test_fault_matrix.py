@@ -253,8 +253,7 @@ def repeats_unread(entries: list[Entry]) -> list[Entry]:
     """Return the cancels that were repeated though the order had not just been read."""
     return [
         entry
-        # In the order of signing: two connections of a stalled exchange are read in any order.
-        for before, entry in pairwise(sorted(entries, key=lambda entry: entry.nonce or 0))
+        for before, entry in pairwise(entries)
         if entry.method == "DELETE"
         and not (before.method == "GET" and before.status == 200 and before.fault not in UNREADABLE)
         # What was refused for its nonce or its rate is signed and sent again.

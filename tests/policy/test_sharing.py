@@ -131,7 +131,7 @@ def test_four_processes_of_one_key_stay_in_order(shared: str) -> None:
 def test_four_processes_keep_one_limit(shared: str) -> None:
     settings = Settings(requests_per_minute=40, second_cancel=200)
     with serve(settings) as sandbox:
-        with workers(sandbox, shared, limit_share=40 / 900, deadline_seconds=20) as found:
+        with workers(sandbox, shared, limit_share=40 / 900, deadline_seconds=3) as found:
             results = all_at_once(found, 15)
         assert outcomes(results) == {"accepted": 40, "NotSentError": 20}
         assert [entry.status for entry in sandbox.journal] == [200] * 40
