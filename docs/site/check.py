@@ -78,7 +78,7 @@ class Reader:
         context.on("console", lambda said: self._note(said.page, f"{said.type}: {said.text}"))
         context.on("weberror", lambda wrong: self._note(wrong.page, f"{wrong.error}"))
         context.on("request", lambda sent: self._requested(sent.url))
-        context.on("requestfailed", lambda sent: self._note(None, f"{sent.url}: {sent.failure}"))
+        context.on("requestfailed", lambda sent: self._failed(sent.url, f"{sent.failure}"))
         context.on("response", lambda answer: self._answered(answer.url, answer.status))
         yield context
         context.close()
@@ -89,6 +89,11 @@ class Reader:
     def _requested(self, url: str) -> None:
         if not url.startswith((self._address, "data:", "blob:", "about:")):
             self._note(None, f"something is loaded from elsewhere: {url}")
+
+    def _failed(self, url: str, why: str) -> None:
+        # Aborted is what a page that is left still loaded.
+        if why != "net::ERR_ABORTED":
+            self._note(None, f"{url}: {why}")
 
     def _answered(self, url: str, status: int) -> None:
         if status >= HTTPStatus.BAD_REQUEST:
@@ -113,9 +118,9 @@ class Reader:
 
     def _search(self, page: Page) -> None:
         page.goto(self._address + "index.html")
+        page.keyboard.press("/")
         # What is typed before the index is there is lost.
         expect(page.locator(".md-search-result__meta")).to_have_text("Type to start searching")
-        page.keyboard.press("/")
         page.keyboard.type("cancel_order")
         page.locator(f".md-search-result a[href$='#{OPERATION}']").dispatch_event("click")
         page.wait_for_url(f"**/reference/bitopro_client.html*#{OPERATION}")
