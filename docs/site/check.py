@@ -75,6 +75,7 @@ class Reader:
         context = self._browser.new_context(
             viewport={"width": width, "height": 900}, java_script_enabled=scripts
         )
+        context.set_default_timeout(60_000)
         context.on("console", lambda said: self._note(said.page, f"{said.type}: {said.text}"))
         context.on("weberror", lambda wrong: self._note(wrong.page, f"{wrong.error}"))
         context.on("request", lambda sent: self._requested(sent.url))
@@ -151,6 +152,8 @@ def main() -> int:
     options = parser.parse_args()
     problems = []
     with served() as address, sync_playwright() as playwright:
+        # A busy machine may take its time: what is asserted must come, however late.
+        expect.set_options(timeout=60_000)
         browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
         for place in (address, f"{SITE.as_uri()}/"):
             reader = Reader(browser, place, options.shots)
