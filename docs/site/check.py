@@ -75,10 +75,11 @@ class Reader:
         context = self._browser.new_context(
             viewport={"width": width, "height": 900}, java_script_enabled=scripts
         )
+        context.set_default_timeout(60_000)
         context.on("console", lambda said: self._note(said.page, f"{said.type}: {said.text}"))
         context.on("weberror", lambda wrong: self._note(wrong.page, f"{wrong.error}"))
         context.on("request", lambda sent: self._requested(sent.url))
-        context.on("requestfailed", lambda sent: self._note(None, f"{sent.url}: {sent.failure}"))
+        context.on("requestfailed", lambda sent: self._failed(sent.url, f"{sent.failure}"))
         context.on("response", lambda answer: self._answered(answer.url, answer.status))
         yield context
         context.close()
@@ -89,6 +90,11 @@ class Reader:
     def _requested(self, url: str) -> None:
         if not url.startswith((self._address, "data:", "blob:", "about:")):
             self._note(None, f"something is loaded from elsewhere: {url}")
+
+    def _failed(self, url: str, why: str) -> None:
+        # Aborted is what a page that is left still loaded.
+        if why != "net::ERR_ABORTED":
+            self._note(None, f"{url}: {why}")
 
     def _answered(self, url: str, status: int) -> None:
         if status >= HTTPStatus.BAD_REQUEST:
@@ -113,9 +119,9 @@ class Reader:
 
     def _search(self, page: Page) -> None:
         page.goto(self._address + "index.html")
+        page.keyboard.press("/")
         # What is typed before the index is there is lost.
         expect(page.locator(".md-search-result__meta")).to_have_text("Type to start searching")
-        page.keyboard.press("/")
         page.keyboard.type("cancel_order")
         page.locator(f".md-search-result a[href$='#{OPERATION}']").dispatch_event("click")
         page.wait_for_url(f"**/reference/bitopro_client.html*#{OPERATION}")
@@ -146,6 +152,8 @@ def main() -> int:
     options = parser.parse_args()
     problems = []
     with served() as address, sync_playwright() as playwright:
+        # A busy machine may take its time: what is asserted must come, however late.
+        expect.set_options(timeout=60_000)
         browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
         for place in (address, f"{SITE.as_uri()}/"):
             reader = Reader(browser, place, options.shots)
