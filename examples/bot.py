@@ -6,8 +6,8 @@
 
     prices | python bot.py BTC_TWD 2959906694 2959906695 --below 2700000
 
-It reads a price per line from a pipe. The signal is a price below the floor, the end of the prices
-(a bot that sees nothing should not be in the market), Ctrl-C, or SIGTERM.
+It reads a price per line. The signal is a price below the floor, a line that is no price, the end
+of the prices (a bot that sees nothing should not be in the market), Ctrl-C, or SIGTERM.
 
 It can be killed at any moment: started again with the same arguments, it finishes what it had
 begun. The exit code is 0 if it is proved what became of every order, and none of them is open.
@@ -18,8 +18,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 from decimal import Decimal, InvalidOperation
 
+from bitopro_client.api.orders import cancel_order
 from bitopro_orders import (
     BitoProError,
     CancelOutcome,
@@ -44,19 +46,35 @@ def tell(end: CancelOutcome | BitoProError) -> bool:
     return False
 
 
+def price(text: str) -> Decimal:
+    """Return a price; `ValueError` if it is none, such as NaN or -1."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(0)
+    if not value.is_finite() or value <= 0:
+        raise ValueError(f"this is no price: {text!r}")
+    return value
+
+
 async def price_below(floor: Decimal) -> str:
     """Wait for a price below the floor, or for the end of the prices; return which it was."""
-    prices = asyncio.StreamReader()
-    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(prices), sys.stdin
-    )
-    with contextlib.closing(pipe):
-        while line := (await prices.readline()).decode(errors="replace").strip():
-            try:
-                if Decimal(line) < floor:
-                    return f"the price is {line}"
-            except InvalidOperation:
-                return f"this is no price: {line}"
+    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+    def read() -> None:
+        with open(0, errors="replace", closefd=False) as prices, contextlib.suppress(RuntimeError):
+            for line in prices:
+                loop.call_soon_threadsafe(lines.put_nowait, line.strip())
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    # In a thread: asyncio reads pipes, but neither files nor /dev/null. The end waits for none.
+    threading.Thread(target=read, daemon=True).start()
+    while (line := await lines.get()) is not None:
+        try:
+            if price(line) < floor:
+                return f"the price is {line}"
+        except ValueError as error:
+            return str(error)
     return "the prices have ended"
 
 
@@ -84,7 +102,11 @@ async def run(pair: str, order_ids: list[str], floor: Decimal, journal: Journal)
     """Wait for the signal, cancel the orders, and say whether all are off the book for certain."""
     async with connect() as client, order_history(client=client) as history:
         ended = {}
-        if unresolved(journal):
+        if left := unresolved(journal):
+            others = {each.arguments[cancel_order.Names.order_id] for each in left} - {*order_ids}
+            if others:
+                print(f"nothing was done: the journal is about other orders, {sorted(others)}")
+                return False
             print("cancelling: a run before this one did not finish it", flush=True)
             async for end in resume_async(client, journal, history=history):
                 if isinstance(end, CancelOutcome):
@@ -102,7 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pair", help="such as BTC_TWD")
     parser.add_argument("order_ids", nargs="+", metavar="order_id")
-    parser.add_argument("--below", required=True, type=Decimal, help="the price to cancel at")
+    parser.add_argument("--below", required=True, type=price, help="the price to cancel at")
     parser.add_argument("--journal", default="bot.jsonl", help="default: %(default)s")
     given = parser.parse_args()
     try:

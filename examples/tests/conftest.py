@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -113,7 +113,9 @@ def start(
     account = bitopro_sandbox.account
     programs: list[Program] = []
 
-    def run(program: str, *arguments: object, **environment: str) -> Program:
+    def run(
+        program: str, *arguments: object, stdin: int | IO[str] = subprocess.PIPE, **environment: str
+    ) -> Program:
         process = subprocess.Popen(
             [sys.executable, "-S", "-W", "error", EXAMPLES / program, *map(str, arguments)],
             env={
@@ -127,7 +129,7 @@ def start(
                 **environment,
             },
             cwd=tmp_path,
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

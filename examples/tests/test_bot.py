@@ -1,7 +1,9 @@
 """The bot: it waits for its signal, cancels its orders and no others, and finishes if killed."""
 
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ def nobody_reads(bitopro_sandbox: Sandbox) -> None:
     ("prices", "why"),
     [
         (("2800000", "2700000", "2699999.5"), "the price is 2699999.5"),
-        (("2800000", "nan"), "this is no price: nan"),
+        (("2800000", "nan"), "this is no price: 'nan'"),
         (("2800000",), "the prices have ended"),
     ],
 )
@@ -81,6 +83,44 @@ def test_an_order_that_the_exchange_does_not_cancel_is_told_as_open(
     assert f"{OURS[1]}, still open, seen by reading\n" in out
     assert f"{OURS[0]}, cancelled, " in out
     assert statuses()[OURS[1]] is OrderStatus.OPEN
+
+
+@pytest.mark.parametrize("is_file", [True, False], ids=["a file", "/dev/null"])
+def test_the_prices_may_come_from_a_file_and_end_at_once(
+    start: Any, statuses: Statuses, tmp_path: Path, is_file: bool
+) -> None:
+    before = statuses()
+    (tmp_path / "prices").write_text("2800000\n", "utf-8")
+    with (tmp_path / "prices" if is_file else Path(os.devnull)).open() as prices:
+        code, out, err = start("bot.py", *ARGUMENTS, stdin=prices).end()
+    assert "cancelling: the prices have ended\n" in out
+    assert (code, err) == (0, "")
+    assert statuses() == before | CANCELLED
+
+
+@pytest.mark.parametrize("floor", ["NaN", "-1", "2,700"])
+def test_a_floor_that_is_no_price_is_refused(start: Any, statuses: Statuses, floor: str) -> None:
+    before = statuses()
+    code, _, err = start("bot.py", "BTC_TWD", *OURS, f"--below={floor}").end()
+    assert code == 2
+    assert f"invalid price value: {floor!r}" in err
+    assert statuses() == before
+
+
+def test_what_another_bot_left_is_not_touched(
+    bitopro_sandbox: Sandbox, start: Any, statuses: Statuses
+) -> None:
+    bot = start("bot.py", *ARGUMENTS)
+    killing = Fault(name="killed", processed=False, before=bot.kill)
+    bitopro_sandbox.faults.add(killing, call="cancel_order")
+    bot.says("watching")
+    bot.told("1")
+    assert bot.wait() == -signal.SIGKILL
+    before = statuses()
+    code, out, _ = start("bot.py", "ETH_TWD", "2959906696", "--below", "1").end()
+    assert code == 1
+    assert out.startswith("nothing was done: the journal is about other orders")
+    assert statuses() == before
 
 
 @pytest.mark.parametrize("is_processed", [True, False])
