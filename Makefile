@@ -6,9 +6,10 @@ GENERATOR := .venv-generator/bin/python
 BENCHMARKS := .venv-benchmarks/bin/python
 EXAMPLES := .venv-examples/bin/python
 REFEREES := .venv-referees/bin/python
-HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs examples referees
+HAND_WRITTEN := openapi auth_plugin orders sandbox tests benchmarks docs examples referees release hatch_build.py
 TYPED := generated/bitopro_client auth_plugin/bitopro_auth orders/bitopro_orders \
-	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs examples referees
+	sandbox/bitopro_sandbox openapi/rules.py tests benchmarks docs/demo.py docs/site/pages.py \
+	examples referees release hatch_build.py
 # What mypy found missing stays missing for it when it is there again: a cache for each set of
 # generated files.
 MYPY_CACHE = .mypy_cache/$(shell find generated -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
@@ -69,17 +70,31 @@ examples: .venv-examples/ready  ## run the examples against the sandbox, with th
 	$(EXAMPLES) -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .venv-examples/wheel/*.whl
 	$(EXAMPLES) -m pytest examples
 
+.PHONY: docs docs-check
+docs: .venv-docs/ready  ## build the documentation as a site, into build/site
+	@.venv-docs/bin/python docs/site/pages.py build/pages
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+docs-check: docs .venv/ready  ## open every page of the site in Chromium (SHOTS=FOLDER keeps pictures)
+	@$(BIN)/mypy --cache-dir .mypy_cache/docs --python-executable .venv-docs/bin/python \
+	  docs/site/check.py docs/site/constructors.py
+	@.venv-docs/bin/python docs/site/check.py $(SHOTS:%=--shots %)
+
 record: .venv/ready  ## record the cassettes anew (see tests/cassettes/README.md)
 	$(BIN)/python -m pytest tests/test_cassettes.py --record-mode=rewrite $(LIVE)
 
 sandbox: .venv/ready  ## run the local exchange until Ctrl-C
 	@$(BIN)/python -m bitopro_sandbox
 
+.PHONY: release-check
+release-check: .venv-release/ready release/node_modules/ready  ## build what is to be released, and try it on every Python that is here
+	@.venv-release/bin/python release/check.py
+
 build: .venv/ready  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
-	for name in dev examples generator benchmarks referees; do \
+	for name in dev examples generator benchmarks referees release docs; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \
@@ -87,7 +102,7 @@ lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
 	done
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-generator .venv-lock .venv-benchmarks .venv-examples dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv-referees referees/node_modules
+	rm -rf .venv .venv-* */node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The package is installed from the checkout, with the pinned hatchling and nothing else.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -120,6 +135,20 @@ clean:  ## remove the environments and every cache
 
 referees/node_modules/ready: referees/package.json referees/package-lock.json
 	cd referees && npm ci --loglevel=error
+	@touch $@
+
+.venv-release/ready: requirements/release.txt
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+release/node_modules/ready: release/package.json release/package-lock.json
+	cd release && npm ci --loglevel=error
+	@touch $@
+
+.venv-docs/ready: requirements/docs.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 .venv-lock/ready: requirements/lock.txt

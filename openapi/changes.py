@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +129,21 @@ def shortcomings(changes: list[Change], before: State, version: str, changelog: 
     return found
 
 
+def disagreements(state: State, released: Collection[str], changelog: str) -> list[str]:
+    """Say what tells another version than the package, or of another release."""
+    found = [
+        f"openapi/{name} is of version {spec['info']['version']}, not {state.version}"
+        for name, spec in state.specs.items()
+        if f"{spec['info']['version']}" != state.version
+    ]
+    date = r"\d{4}-\d\d-\d\d" if state.version in released else "unreleased"
+    top = re.search(r"^## (.*)", changelog, flags=re.MULTILINE)
+    if not top or not re.fullmatch(rf"\[?{re.escape(state.version)}\]? - {date}", top[1]):
+        due = "the date of its release" if state.version in released else date
+        found.append(f"the changelog's top must be '## {state.version} - ' and {due}")
+    return found
+
+
 def report(changes: list[Change], since: str, before: State, version: str) -> str:
     """Return the changes as Markdown."""
     lines = [f"# Changes since {since}", ""]
@@ -154,6 +169,7 @@ def main() -> int:
     print(report(changes, arguments.base or before.version, before, after.version))
     changelog = (surface.ROOT / "CHANGELOG.md").read_text("utf-8")
     found = shortcomings(changes, before, after.version, changelog)
+    found += disagreements(after, [each.name for each in surface.RELEASED.iterdir()], changelog)
     print("\n".join(["", *(f"NOT YET: {each}" for each in found)]) if found else "")
     return 1 if found else 0
 

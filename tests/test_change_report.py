@@ -440,13 +440,37 @@ def test_version_and_changelog_must_live_up_to_it(
     assert changes.shortcomings([], before, "0.1.0", "") == []
 
 
+@pytest.mark.parametrize(
+    ("version", "changelog", "said"),
+    [
+        ("0.2.0", f"{HEAD}## 0.2.0 - unreleased\n", []),
+        ("0.2.0", f"{HEAD}## [0.2.0] - unreleased\n", []),
+        ("0.2.0", f"{HEAD}## 0.2.0 - 2026-01-01\n", ["unreleased"]),
+        ("0.2.0", f"{HEAD}## 0.2.0\n", ["unreleased"]),
+        ("0.2.0", f"{HEAD}## 0.1.0 - 2026-01-01\n\n## 0.2.0 - unreleased\n", ["unreleased"]),
+        ("0.2.0", HEAD, ["'## 0.2.0 - '"]),
+        ("0.1.0", f"{HEAD}## 0.1.0 - 2026-01-01\n", ["bitopro.yaml is", "streams.yaml is"]),
+        ("0.1.0", f"{HEAD}## 0.1.0 - unreleased\n", ["bitopro.yaml", "streams.yaml", "the date"]),
+    ],
+)
+def test_one_version_is_told_everywhere(version: str, changelog: str, said: list[str]) -> None:
+    state = changes.State(version, changes.work_tree(ROOT).specs, {})
+    for spec in state.specs.values():
+        spec["info"]["version"] = "0.2.0"
+    found = changes.disagreements(state, ["0.1.0"], changelog)
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a repository with what is compared, in one commit."""
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ["openapi", *surface.PACKAGES.values()]:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    dated = changelog.replace(" - unreleased\n", " - 2026-01-01\n")
+    (tmp_path / "CHANGELOG.md").write_text(dated, "utf-8")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "-f", "."], [*who, "commit", "-qm", "a"], ["tag", "t"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)

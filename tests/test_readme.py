@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import bitopro_orders
-from bitopro_orders import __version__
 from bitopro_sandbox import OrderStatus, Sandbox
 from tests.support import ROOT, environment_of
 
@@ -43,7 +42,3 @@ def test_every_target_it_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE)):
         assert f"\n{target}:" in makefile, target
-
-
-def test_the_version_is_in_the_changelog() -> None:
-    assert f"## {__version__} " in (ROOT / "CHANGELOG.md").read_text("utf-8")

@@ -24,6 +24,10 @@ with connect() as client:
     cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
 print(cancelled.order_id)
 """
+SERVE = "from bitopro_sandbox import serve\nwith serve(): ..."
+KEY = "from bitopro_auth import Credentials\nkey = Credentials('k', 's', 'a@example.com')\n"
+REDIS = f"{KEY}from bitopro_orders import connect\nconnect(key, shared='redis://localhost')"
+STREAM = f"{KEY}from bitopro_orders import order_history\norder_history(key)"
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +104,36 @@ def test_it_cancels_an_order_in_an_empty_environment(
     assert bitopro_sandbox.book.get("2959906694").status is OrderStatus.CANCELLED
 
 
-def test_without_its_extra_the_sandbox_says_what_to_install(
-    empty_environment: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["-m", "bitopro_sandbox"],
+            "The sandbox needs starlette: pip install 'bitopro-orders[sandbox]'",
+        ),
+        (["-c", SERVE], "The sandbox needs starlette: pip install 'bitopro-orders[sandbox]'"),
+        (["-c", REDIS], "pip install 'bitopro-orders[redis]'"),
+        (["-c", STREAM], "pip install 'bitopro-orders[stream]'"),
+    ],
+)
+def test_without_its_extra_each_part_says_what_to_install(
+    empty_environment: Path, tmp_path: Path, arguments: list[str], told: str
 ) -> None:
     run = subprocess.run(
-        [empty_environment, "-I", "-c", "import bitopro_sandbox; bitopro_sandbox.serve()"],
+        [empty_environment, "-I", *arguments],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 1
-    assert "starlette" in run.stderr or "uvicorn" in run.stderr
+    assert run.stderr.strip().endswith(told)
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_without_extras_everything_can_be_imported(
+    empty_environment: Path, tmp_path: Path, package: str
+) -> None:
+    star: list[str | Path] = [empty_environment, "-I", "-c", f"from {package} import *"]
+    run = subprocess.run(star, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_without_its_extra_the_command_line_says_what_to_install(

@@ -105,7 +105,7 @@ __all__ = [
 ]
 
 
-# What few need and what takes time to import: asyncio, or the extra `stream`.
+# What few need and what takes time to import, such as asyncio.
 _LATER = {
     "Account": "account",
     "AsyncManyOutcomes": "many",

@@ -67,7 +67,7 @@ class RejectedError(BitoProError):
         message: The exchange's own text; empty if it gave none.
     """
 
-    advice = "Read the exchange's message; nothing was done"
+    advice: str = "Read the exchange's message; nothing was done"
 
     def __init__(self, status: int, message: str, *, note: str = "", advice: str = "") -> None:
         self.status = status

@@ -21,7 +21,7 @@ from .everything import Only, cancel_everything_async
 from .journal import Journal
 from .policy import require_seconds
 
-logger = logging.getLogger("bitopro_orders")
+logger: logging.Logger = logging.getLogger("bitopro_orders")
 
 #: How long the cancels of a guard may take by default: the network may be what the bot died of.
 TIMEOUT_SECONDS = 300.0
@@ -51,7 +51,8 @@ class GuardFiredError(RuntimeError):
     """
 
     def __init__(self, reason: str, account: Account) -> None:
-        self.reason, self.account = reason, account
+        self.reason: str = reason
+        self.account: Account = account
         super().__init__(f"the guard has fired: {reason}. Its cancels: {account}")
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, Account]]:

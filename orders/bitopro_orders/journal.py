@@ -34,7 +34,7 @@ from .outcomes import CancelOutcome, State
 from .reading import about_cancel
 from .states import Key, key_of
 
-logger = logging.getLogger("bitopro_orders")
+logger: logging.Logger = logging.getLogger("bitopro_orders")
 
 VERSION = 1
 #: Each line begins with its version.
@@ -224,7 +224,7 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.problem: str | None = None
         self._file, self._ledger, self._is_torn = _opened(self.path)
         self._lines: queue.SimpleQueue[tuple[bytes, Future[bool]] | None] = queue.SimpleQueue()

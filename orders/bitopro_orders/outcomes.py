@@ -171,7 +171,8 @@ class UnreadError(BaseException):
 
     def __init__(self, begun: Begun, seconds_left: float) -> None:
         super().__init__()
-        self.begun, self.seconds_left = begun, seconds_left
+        self.begun: Begun = begun
+        self.seconds_left: float = seconds_left
 
 
 class Escort(Protocol):

@@ -56,7 +56,8 @@ class Reading:
         self._deadline = client.timing.monotonic() + timeout
         self._pause, self._tally = FIRST_PAUSE_SECONDS, tally
         self.last_seen: Order | None = None
-        self.began_at = self.seen_from = self._deadline
+        self.began_at: float = self._deadline
+        self.seen_from: float = self._deadline
 
     def seconds_left(self) -> float:
         """Return how much time is left."""

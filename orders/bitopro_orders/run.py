@@ -33,7 +33,7 @@ from .steps import Step, TaskChannel, ThreadChannel
 from .transport import Tally
 
 T = TypeVar("T")
-logger = logging.getLogger("bitopro_orders")
+logger: logging.Logger = logging.getLogger("bitopro_orders")
 
 #: So many orders at most are begun, or ended and not handed out: it bounds the memory. With fewer,
 #: those that wait to be read would hold up those that are to be sent.

@@ -75,7 +75,7 @@ from .transport.http1 import request_bytes
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BitoProError)
-logger = logging.getLogger("bitopro_orders")
+logger: logging.Logger = logging.getLogger("bitopro_orders")
 
 #: A nonce that is so far from a right clock was refused for it.
 FAR_MS = 1500
@@ -260,6 +260,7 @@ class Sender:
         call: Call[None] = Call(HANDSHAKE, {}, dict, lambda _: None)
         deadline = self.timing.monotonic() + seconds
         progress = _Progress(call, route, seconds, deadline)
+        progress.token = new_token()
         question, part = self._question(HANDSHAKE)
         queue = self.throttle.queue(part, HANDSHAKE.name, None)
         attempt = Attempt(deadline, self.timing.monotonic, seconds)

@@ -14,10 +14,9 @@ import copy
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from itertools import count
-from typing import Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from attrs import Attribute, define, field
 
@@ -28,7 +27,6 @@ from bitopro_client import Client
 from bitopro_client.api.orders import get_order
 from bitopro_client.models import Order
 
-from .answers import error_of
 from .changes import OrderChanges, read_message
 from .connection import OrdersClient, connect, given_or_from_env
 from .errors import (
@@ -39,96 +37,18 @@ from .errors import (
     RateLimitedError,
     RejectedError,
 )
+from .lost import LostError
 from .places import STREAM_URL as STREAM_URL
 from .places import belong_together, stream_and_base_url
 from .states import FINAL, LAG_SECONDS, Key, key_of
 from .timing import Timing
 
-try:
-    from websockets.asyncio.client import ClientConnection
-    from websockets.asyncio.client import connect as open_websocket
-    from websockets.client import ClientProtocol
-    from websockets.exceptions import ConnectionClosed, InvalidStatus
-    from websockets.protocol import State
-except ImportError as missing:
-    raise ImportError("order_history needs: pip install 'bitopro-orders[stream]'") from missing
+if TYPE_CHECKING:
+    from .websocket import Connection
 
 HISTORY_PATH = "/v1/pub/auth/orders/histories"
 
-logger = logging.getLogger(__name__)
-
-# websockets logs the headers of a handshake, which are secrets, at DEBUG. This logger is outside
-# the hierarchy, so that no configuration reaches it, and says nothing.
-_mute = logging.Logger(f"{__name__}.websockets")  # noqa: LOG001 - not to be found by name
-_mute.disabled = True
-
-
-class _LostError(Exception):
-    """There is no connection, and waiting may help; the message says why."""
-
-
-class _Connection(ClientConnection):
-    """A connection that signs its handshake at the last moment and notes when it heard something.
-
-    The nonce is drawn when there is nothing left to wait for: names are resolved, TCP and TLS done.
-    """
-
-    def __init__(
-        self,
-        protocol: ClientProtocol,
-        *,
-        sign: Callable[[], Awaitable[dict[str, str]]],
-        identity: Secret,
-        timing: Timing,
-        **options: Any,  # noqa: ANN401 - passed through
-    ) -> None:
-        super().__init__(protocol, **options)
-        self._sign = sign
-        self._identity = identity
-        self._timing = timing
-        self.heard_at = timing.monotonic()
-
-    async def handshake(self, *_: object) -> None:
-        """Send the signed request and read the answer.
-
-        Raises:
-            RejectedError: If it is refused.
-            _LostError: If it is not answered for now. As this is none of the library's errors, the
-                library follows no redirect.
-        """
-        headers = await self._sign()
-        try:
-            await super().handshake(headers)
-        except InvalidStatus as error:
-            raise self._refusal(error, headers) from None
-        finally:
-            self.request = None
-
-    def _refusal(self, error: InvalidStatus, headers: Mapping[str, str]) -> Exception:
-        answer = error.response
-        if 300 <= answer.status_code < 400:
-            return _LostError(f"a redirect ({answer.status_code}), which is never followed")
-        if answer.status_code == 404:
-            # While the exchange is deployed there may be nothing; or there never was.
-            return _LostError("the exchange answered 404; stream_url may be wrong")
-        meaning = error_of(
-            answer.status_code,
-            bytes(answer.body or b""),
-            {name.title(): value for name, value in answer.headers.raw_items()},
-            now_ms=self._timing.now_ms(),
-            secrets=[*map(Secret, headers.values()), self._identity],
-        )
-        if isinstance(meaning, RejectedError):
-            return meaning
-        return _LostError(f"the exchange answered {answer.status_code}")
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came, be it a message, a ping or a part of one."""
-        self.heard_at = self._timing.monotonic()
-        super().data_received(data)
-        if self.state is State.CLOSING:
-            # The close frame has been answered or sent; the peer may never close its side.
-            self.transport.abort()
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 def _positive(_: object, attribute: "Attribute[Any]", number: object) -> None:
@@ -174,6 +94,7 @@ class OrderHistory:
         timing: The clocks, the sleep and the randomness.
 
     Raises:
+        ModuleNotFoundError: If the extra `stream` is not installed.
         InvalidArgumentError: If an argument or a variable of the environment is missing or
             breaks its rule, or the streams and the client's API belong to two exchanges.
 
@@ -234,6 +155,12 @@ class OrderHistory:
         # Hidden before anything can be raised: it may hold a password.
         hidden = None if stream_url is None else Secret(stream_url)
         del stream_url
+        try:
+            from . import websocket  # noqa: F401 - only here can it be missing
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "order_history needs: pip install 'bitopro-orders[stream]'", name=error.name
+            ) from error
         # Any client is taken; one that says where its API is must not talk to another exchange.
         place = stream_and_base_url(hidden, getattr(client, "_base_url", None))
         self.__attrs_init__(
@@ -397,26 +324,17 @@ class OrderHistory:
         most = self._first_backoff_seconds * 2.0 ** min(attempt, 60)
         return self._timing.random() * min(most, self._longest_backoff_seconds)
 
-    async def _open(self) -> _Connection:
-        connection = await open_websocket(
+    async def _open(self) -> "Connection":
+        from .websocket import open_connection
+
+        return await open_connection(
             self._stream_url + HISTORY_PATH,
-            compression=None,
-            proxy=None,
-            open_timeout=self._connect_timeout_seconds,
-            # A pong would only say that something answers; the exchange's own pings must come.
-            ping_interval=None,
-            # The close frame is sent, its answer not waited for.
-            close_timeout=0,
-            max_size=self._max_message_bytes,
-            logger=_mute,
-            create_connection=partial(  # type: ignore[arg-type] # a wrapper, as documented
-                _Connection,
-                sign=self._sign,
-                identity=cast("Credentials", self._credentials).identity,
-                timing=self._timing,
-            ),
+            sign=self._sign,
+            identity=cast("Credentials", self._credentials).identity,
+            timing=self._timing,
+            connect_timeout_seconds=self._connect_timeout_seconds,
+            max_message_bytes=self._max_message_bytes,
         )
-        return cast(_Connection, connection)
 
     async def _sign(self) -> dict[str, str]:
         credentials = cast("Credentials", self._credentials)
@@ -428,7 +346,7 @@ class OrderHistory:
             )
         return signed_headers(identity_json(credentials.identity, nonce), credentials)
 
-    async def _follow(self, connection: _Connection, *, has_gap: bool) -> NoReturn:
+    async def _follow(self, connection: "Connection", *, has_gap: bool) -> NoReturn:
         try:
             self.connected = True
             self._tried.set()
@@ -450,14 +368,14 @@ class OrderHistory:
             if filling is not None:
                 await asyncio.wait([filling])
 
-    async def _next_message(self, connection: _Connection) -> str | bytes:
+    async def _next_message(self, connection: "Connection") -> str | bytes:
         while True:
             left = connection.heard_at + self._silence_seconds - self._timing.monotonic()
             if left <= 0:
-                raise _LostError(f"nothing was heard for {self._silence_seconds:g} s")
+                raise LostError(f"nothing was heard for {self._silence_seconds:g} s")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    return await connection.recv()
+                    return await connection.receive()
 
     def _take_message(self, content: str | bytes) -> None:
         message = read_message(content)
@@ -549,11 +467,8 @@ def _may_heal(error: Exception) -> bool:
 
 
 def _reason_of(error: Exception) -> str:
-    if isinstance(error, BitoProError | _LostError):
+    if isinstance(error, BitoProError | LostError):
         return str(error)
-    if isinstance(error, ConnectionClosed):
-        code = error.rcvd.code if error.rcvd else error.sent.code if error.sent else None
-        return f"the stream's connection was lost (close code {code})"
     # Of other errors only the kind is told: they may quote what the other side sent.
     detail = f": {error}" if isinstance(error, OSError) else ""
     return f"no connection to the stream ({type(error).__name__}{detail})"

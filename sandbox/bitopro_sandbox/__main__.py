@@ -18,6 +18,8 @@ def main() -> None:
         with contextlib.suppress(KeyboardInterrupt), serve(port=port) as sandbox:
             print(_introduction(sandbox), flush=True)
             threading.Event().wait()
+    except ModuleNotFoundError as error:
+        parser.exit(1, f"{error}\n")
     except (OSError, OverflowError) as error:
         parser.exit(1, f"Cannot serve on port {port}: {error}\n")
 

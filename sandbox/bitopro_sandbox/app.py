@@ -82,7 +82,7 @@ class Api:
         self._book = book
         self._faults = faults
         self._journal = journal
-        self.streams = Streams(settings, book, faults)
+        self.streams: Streams = Streams(settings, book, faults)
         self._accounts = {account.api_key: account for account in settings.accounts}
         self._nonces = Nonces(
             settings.nonce_rule,

@@ -1,5 +1,6 @@
 """A pytest fixture with a running sandbox."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,14 +20,12 @@ def bitopro_sandbox_settings() -> "Settings | None":
 @pytest.fixture
 def bitopro_sandbox(bitopro_sandbox_settings: "Settings | None") -> "Iterator[Sandbox]":
     """A local exchange with the demonstration book, for this test alone."""
-    try:
-        # Here, as pytest loads this module also for users without the extra.
-        from bitopro_sandbox.server import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "websockets"):
-            raise
-        pytest.fail(
-            f"The sandbox needs {error.name}: pip install 'bitopro-orders[sandbox]'", pytrace=False
-        )
-    with serve(bitopro_sandbox_settings) as sandbox:
+    # Here, as pytest loads this module in every test run of every user.
+    from bitopro_sandbox.server import serve
+
+    with ExitStack() as stack:
+        try:
+            sandbox = stack.enter_context(serve(bitopro_sandbox_settings))
+        except ModuleNotFoundError as error:
+            pytest.fail(str(error), pytrace=False)
         yield sandbox

@@ -1,25 +1,24 @@
 """Runs the exchange in a thread of this process."""
 
-import asyncio
-import itertools
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import attrs
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from bitopro_sandbox.app import Api
 from bitopro_sandbox.book import Book, demo_book
-from bitopro_sandbox.connection import Connection, StreamSocket
 from bitopro_sandbox.faults import Faults
 from bitopro_sandbox.journal import Journal
 from bitopro_sandbox.settings import Account, Settings
-from bitopro_sandbox.streams import Streams
+
+if TYPE_CHECKING:
+    from bitopro_sandbox.streams import Streams
 
 HOST = "127.0.0.1"
+#: What the extra `sandbox` brings.
+_EXTRA = {"h11", "starlette", "uvicorn", "websockets"}
 
 
 @attrs.frozen
@@ -41,7 +40,7 @@ class Sandbox:
     book: Book
     faults: Faults
     journal: Journal
-    _streams: Streams = attrs.field(repr=False)
+    _streams: "Streams" = attrs.field(repr=False)
 
     @property
     def stream_count(self) -> int:
@@ -74,8 +73,19 @@ def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbo
         port: TCP port; 0 takes a free one.
 
     Raises:
+        ModuleNotFoundError: The extra is not installed.
         OSError: The port is taken.
     """
+    try:
+        from bitopro_sandbox.app import Api
+        from bitopro_sandbox.serving import Server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise ModuleNotFoundError(
+            f"The sandbox needs {error.name}: pip install 'bitopro-orders[sandbox]'",
+            name=error.name,
+        ) from error
     settings = settings or Settings()
     listener = socket.create_server((HOST, port))
     # asyncio sets this only on sockets made for TCP by name; without it every answer takes 40 ms.
@@ -83,7 +93,7 @@ def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbo
     address = f"{HOST}:{listener.getsockname()[1]}"
     book, faults, journal = demo_book(settings.clock), Faults(), Journal()
     api = Api(settings, book, faults, journal)
-    server = _Server(api, settings)
+    server = Server(api, settings)
     thread = threading.Thread(
         target=server.run, args=([listener],), name="bitopro-sandbox", daemon=True
     )
@@ -103,76 +113,3 @@ def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbo
     finally:
         server.stop()
         thread.join()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its polling, signal handling and patience."""
-
-    def __init__(self, api: Api, settings: Settings) -> None:
-        self.ready = threading.Event()
-        super().__init__(
-            uvicorn.Config(
-                api,
-                http=_protocol(),
-                ws=StreamSocket,
-                ws_ping_interval=settings.ping_interval_ms / 1000,
-                ws_ping_timeout=settings.ping_timeout_ms / 1000,
-                ws_per_message_deflate=False,
-                loop="asyncio",
-                lifespan="off",
-                interface="asgi3",
-                # The API sends the date of its own clock.
-                date_header=False,
-                server_header=False,
-                # An access log would show paths and queries; uvicorn's configuration of logging
-                # would change the host program's.
-                access_log=False,
-                log_config=None,
-                # These two are read from the environment unless given.
-                forwarded_allow_ips=[],
-                workers=1,
-                proxy_headers=False,
-                timeout_keep_alive=75,
-            )
-        )
-
-    async def main_loop(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self.ready.set()
-        await self._stop.wait()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-        # What is neither this task nor a request's is asyncio accepting a connection; closing the
-        # server under it would leak the socket.
-        this = asyncio.current_task()
-        while accepting := asyncio.all_tasks() - self.server_state.tasks - {this}:
-            await asyncio.gather(*accepting, return_exceptions=True)
-        for server in self.servers:
-            server.close()
-        for connection in self.server_state.connections:
-            connection.transport.abort()
-        await asyncio.sleep(0)  # in which the requests learn of it
-        tasks = list(self.server_state.tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _protocol() -> type[H11Protocol]:
-    numbers = itertools.count(1)
-
-    class Protocol(H11Protocol):
-        """Gives each request its connection: uvicorn copies ``app_state`` to ``scope["state"]``."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self.app_state = {
-                **self.app_state,
-                "connection": Connection(next(numbers), transport),
-            }
-
-    return Protocol

@@ -53,7 +53,8 @@ from bitopro_sandbox.app import Api
 from bitopro_sandbox.book import Book
 from bitopro_sandbox.faults import Answer, Faults, json_answer
 from bitopro_sandbox.journal import Journal
-from bitopro_sandbox.server import HOST, _Server
+from bitopro_sandbox.server import HOST
+from bitopro_sandbox.serving import Server
 from tests.outcomes.support import NOWHERE, edited, requests_for
 from tests.support import credentials_of
 
@@ -210,7 +211,7 @@ def _order_id_of(answer: Answer) -> str:
     return str(json.loads(answer.body)["id"])
 
 
-class _Beside(_Server):
+class _Beside(Server):
     """Ends beside the tasks of its clients, which are in the same loop."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -478,7 +478,7 @@ def test_the_plugin_names_the_missing_extra(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "bitopro_sandbox.server")
+    monkeypatch.delitem(sys.modules, "bitopro_sandbox.serving", raising=False)
     with pytest.raises(pytest.fail.Exception, match=r"pip install 'bitopro-orders\[sandbox\]'"):
         request.getfixturevalue("bitopro_sandbox")
 

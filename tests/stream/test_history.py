@@ -677,16 +677,16 @@ def test_without_websockets_the_extra_is_named() -> None:
     program = """
 import sys
 sys.modules["websockets"] = None
-import bitopro_orders
+from bitopro_orders import *
 try:
-    import bitopro_orders.stream
+    order_history()
 except ImportError as error:
     print(error)
 """
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "pip install 'bitopro-orders[stream]'" in run.stdout
+    assert run.stdout == "order_history needs: pip install 'bitopro-orders[stream]'\n"
 
 
 def test_the_package_alone_does_not_import_websockets() -> None:

@@ -129,7 +129,14 @@ _REACHING = (
         help="A file of BITOPRO_…= lines that only you can read.",
     ),
 )
-dry = _option("--dry-run", is_flag=True, help="Send nothing that changes anything.")
+
+
+def dry(command: F) -> F:
+    """Give a command the option not to do it."""
+    option = _option("--dry-run", is_flag=True, help="Send nothing that changes anything.")
+    return option(command)
+
+
 _CHANGING = (
     _option("--yes", "-y", is_flag=True, help="Do not ask."),
     dry,

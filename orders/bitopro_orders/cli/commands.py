@@ -1,6 +1,5 @@
 """The commands that only look, and those that are no questions to the exchange."""
 
-import importlib.util
 import os
 import sys
 
@@ -62,14 +61,16 @@ def watch(options: Options) -> None:
 
 
 async def _watch(options: Options) -> None:
+    from bitopro_orders.stream import order_history
+
     try:
-        from bitopro_orders.stream import order_history
-    except ImportError as missing:
+        history = order_history(client=options.client)
+    except ModuleNotFoundError as missing:
         raise click.ClickException(
             "watch needs the stream: run  pip install 'bitopro-orders[stream]'"
         ) from missing
     out = options.out
-    async with order_history(client=options.client) as history:
+    async with history:
         async for order in history:
             out.change(order)
             if not out.is_read:
@@ -80,8 +81,6 @@ async def _watch(options: Options) -> None:
 @click.option("--port", type=int, default=8787, show_default=True, help="The TCP port.")
 def sandbox(port: int) -> None:
     """Serve a local exchange to try things on, until Ctrl-C."""
-    if not all(map(importlib.util.find_spec, ("starlette", "uvicorn", "websockets"))):
-        raise click.ClickException("sandbox needs more: run  pip install 'bitopro-orders[sandbox]'")
     arguments = [sys.executable, "-m", "bitopro_sandbox", "--port", f"{port}"]
     os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
 

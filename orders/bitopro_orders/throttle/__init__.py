@@ -120,8 +120,8 @@ class Throttle:
 
     def __init__(self, store: MemoryStore | SharedStore, timing: Timing) -> None:
         self._store, self._timing = store, timing
-        self.clock = ExchangeClock(timing)
-        self.round_trip = RoundTrip(timing.monotonic)
+        self.clock: ExchangeClock = ExchangeClock(timing)
+        self.round_trip: RoundTrip = RoundTrip(timing.monotonic)
         self._queues: dict[tuple[str, str, float | None], Queue] = {}
 
     def renew(self) -> None:
@@ -272,7 +272,7 @@ def _shared_store(origin: str, where: Secret) -> SharedStore:
                 file = Path(where.reveal()) / f"{name}.throttle"
                 open_backend = partial(FolderStore, file, clock, machine.sleep)
         except ModuleNotFoundError as error:
-            needs = {"redis": "the extra: bitopro-orders[redis]", "fcntl": "a system with POSIX"}
+            needs = {"redis": "pip install 'bitopro-orders[redis]'", "fcntl": "a system with POSIX"}
             raise StoreError(f"it needs {needs.get(error.name or '', error.name)}") from None
         found = _shared_stores.setdefault((origin, where), SharedStore(open_backend, clock))
     return found

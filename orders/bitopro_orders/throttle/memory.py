@@ -133,7 +133,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
         self._lock = threading.Lock()
-        self.everything = Everything()
+        self.everything: Everything = Everything()
 
     def renew(self) -> None:
         """Open the lock, which in a forked child nobody holds."""

@@ -23,7 +23,7 @@ from .memory import MemoryStore, Part
 from .rules import MEMBERSHIP, SECOND, SLOTS, Fate, Pass, State, Wait, joined, put_back
 
 R = TypeVar("R")
-logger = logging.getLogger("bitopro_orders")
+logger: logging.Logger = logging.getLogger("bitopro_orders")
 
 #: How long a store that failed is left alone.
 PAUSE_SECONDS = 2.0

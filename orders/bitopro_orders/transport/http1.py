@@ -51,11 +51,13 @@ class AnswerParser:
         self._parser = httptools.HttpResponseParser(self)
         # The later of two lengths would be believed by some; the connection is closed after it.
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
-        self._status = self.size = self._length = self._head = 0
+        self._status = self._length = self._head = 0
+        self.size: int = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
-        self.is_complete = self.is_broken = False
-        self.may_reuse = True
+        self.is_complete: bool = False
+        self.is_broken: bool = False
+        self.may_reuse: bool = True
 
     def feed(self, data: bytes) -> bool:
         """Take in bytes; return whether there is nothing more to wait for."""

@@ -48,7 +48,7 @@ class Idle(Generic[C]):
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic
-        self.generation = 0
+        self.generation: int = 0
         self._stacks: dict[Origin, list[C]] = {}
         self._process = os.getpid()
         self._inherited: list[dict[Origin, list[C]]] = []
@@ -84,17 +84,12 @@ class Idle(Generic[C]):
 
     def close(self) -> None:
         """Close them all."""
-        self.expire()
+        self._leave_to_parent()
+        self.generation += 1
         stacks, self._stacks = self._stacks, {}
         for stack in stacks.values():
             while stack:
                 stack.pop().close()
-
-    def expire(self) -> bool:
-        """Let none that is under way be kept; return whether there are others."""
-        self._leave_to_parent()
-        self.generation += 1
-        return any(self._stacks.values())
 
     def _stack(self, origin: Origin) -> list[C]:
         self._leave_to_parent()

@@ -27,8 +27,10 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, generation: int) -> None:
-        self.origin, self.loop, self.idle_since = origin, loop, 0.0
-        self.generation = generation
+        self.origin: Origin = origin
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.idle_since: float = 0.0
+        self.generation: int = generation
         self._transport: asyncio.Transport | None = None
         self._tls: Tls | None = None
         self._parser: AnswerParser | None = None
@@ -174,18 +176,9 @@ class _Home:
     `asyncio.run` finishes every async generator that was begun in its loop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float]) -> None:
-        self._loop = loop
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self.idle: Idle[Connection] = Idle(monotonic)
         self.keeper = self._keep()
-
-    def close(self) -> None:
-        """Close them in their loop; if it ends first, the keeper does."""
-        if self._loop is running_loop():
-            self.idle.close()
-        elif self.idle.expire():
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self.idle.close)
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:
@@ -276,7 +269,7 @@ class Tasks:
             return
         for each in [each for each in list(self._homes) if each.is_closed()]:
             self._homes.pop(each, None)
-        home = self._homes.setdefault(loop, _Home(loop, self._monotonic))
+        home = self._homes.setdefault(loop, _Home(self._monotonic))
         await anext(home.keeper)
 
     async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
@@ -306,4 +299,4 @@ class Tasks:
     def close(self) -> None:
         """Close all idle connections; a loop is not needed for that."""
         for home in list(self._homes.values()):
-            home.close()
+            home.idle.close()

@@ -22,7 +22,7 @@ class Tls:
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self.is_up = False
+        self.is_up: bool = False
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; return whether it is done.
