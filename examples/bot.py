@@ -21,7 +21,6 @@ import sys
 import threading
 from decimal import Decimal, InvalidOperation
 
-from bitopro_client.api.orders import cancel_order
 from bitopro_orders import (
     BitoProError,
     CancelOutcome,
@@ -103,9 +102,8 @@ async def run(pair: str, order_ids: list[str], floor: Decimal, journal: Journal)
     async with connect() as client, order_history(client=client) as history:
         ended = {}
         if left := unresolved(journal):
-            others = {each.arguments[cancel_order.Names.order_id] for each in left} - {*order_ids}
-            if others:
-                print(f"nothing was done: the journal is about other orders, {sorted(others)}")
+            if others := [e for e in left if not {*order_ids} & {*e.arguments.values()}]:
+                print(f"nothing was done: the journal is about other orders: {others[0]}")
                 return False
             print("cancelling: a run before this one did not finish it", flush=True)
             async for end in resume_async(client, journal, history=history):
