@@ -614,29 +614,6 @@ def test_two_operations_may_not_share_a_name() -> None:
     assert any("unique" in violation for violation in rules.violations(document))
 
 
-def test_the_document_is_the_seeds() -> None:
-    """Every fact that the exchange's page gives is in the spec."""
-    operation = cancel(DOCUMENT)
-    assert operation["x-rate-limit"] == {
-        "group": "cancelOrder",
-        "requests": 900,
-        "period-seconds": 60,
-        "per": ["ip", "account"],
-    }
-    flag = operation["parameters"][2]
-    assert (flag["name"], flag["in"], flag["required"]) == ("isAllStrategyCanceled", "query", False)
-    assert flag["schema"]["type"] == "boolean"
-    names = {s["name"] for s in DOCUMENT["components"]["securitySchemes"].values()}
-    assert names == {"X-BITOPRO-APIKEY", "X-BITOPRO-PAYLOAD", "X-BITOPRO-SIGNATURE"}
-    assert operation["responses"]["200"]["content"]["application/json"]["example"] == {
-        "action": "BUY",
-        "amount": "2.3",
-        "orderId": "12234566",
-        "price": "1.2",
-        "timestamp": 1504262258000,
-    }
-
-
 def test_a_pair_and_an_id_have_one_rule_each() -> None:
     """In the path, in the query and in a body."""
     ids = body(DOCUMENT)["additionalProperties"]["items"]
@@ -646,19 +623,6 @@ def test_a_pair_and_an_id_have_one_rule_each() -> None:
         rule = parameter(DOCUMENT, name)["schema"]
         for each in found:
             assert {**each, **rule} == each | {"example": rule["example"]}
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("cancelOrderBatch", ("cancelOrderBatch", 2, 1, ["ip"])),
-        ("cancelAllOrdersOfPair", ("cancelAllOrders", 1, 1, ["ip", "account"])),
-        ("cancelAllOrdersOfAllPairs", ("cancelAllOrders", 1, 1, ["ip", "account"])),
-        ("listOpenOrders", ("listOpenOrders", 5, 1, ["ip", "account"])),
-    ],
-)
-def test_the_limits_are_the_documents(name: str, expected: tuple[object, ...]) -> None:
-    assert tuple(operation(DOCUMENT, name)["x-rate-limit"].values()) == expected
 
 
 STREAMS = yaml.safe_load((ROOT / "openapi" / "streams.yaml").read_text("utf-8"))
