@@ -12,7 +12,7 @@ import pytest
 
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
-from bitopro_orders import OrdersClient, SendingPolicy, connect
+from bitopro_orders import OrdersClient, SendingPolicy, Timing, connect
 from tests.policy.scripted import CREDENTIALS, ORDER_ID, PAIR
 from tests.policy.servers import Peer, always, answer, serving
 from tests.transport.conftest import Serving
@@ -159,4 +159,29 @@ def test_a_connection_that_was_under_way_when_its_client_was_closed_is_not_kept(
         for _ in range(2):
             assert our_caller.cancel(client).order_id == ORDER_ID
         closing.join()
-        assert (server.opened, server.ended) == (2, 1)
+        assert server.wait_until(lambda: server.ended == 1)
+        assert server.opened == 2
+
+
+def test_a_client_that_is_closed_at_any_moment_of_a_request_leaves_no_socket_open(
+    our_caller: Caller,
+) -> None:
+    """Any of the moments at which the time is told, as if by another thread."""
+    moment = tells = 0
+
+    def monotonic() -> float:
+        nonlocal tells
+        tells += 1
+        if tells == moment:
+            client.close()
+        return time.monotonic()
+
+    with serving(always(answer())) as server:
+        while moment <= tells:
+            tells = 0
+            client = our_caller.connect(server.base_url, timing=Timing(monotonic=monotonic))
+            assert our_caller.cancel(client).order_id == ORDER_ID
+            our_caller.leave(client)
+            assert server.wait_until(lambda: server.ended == server.opened)
+            moment += 1
+    assert moment > 5

@@ -76,21 +76,24 @@ class Caller:
 
         return self._runner.run(main())
 
-    def close(self) -> None:
+    def leave(self, client: OrdersClient) -> None:
         async def leave() -> None:
-            for client in self._clients:
-                async with client:
-                    pass
-            for transport in self._transports:
-                if isinstance(transport, httpx.AsyncHTTPTransport):
-                    await transport.aclose()
-            await asyncio.sleep(0.01)  # in which the loop closes the sockets
+            async with client:
+                pass
+            await asyncio.sleep(0)  # in which the loop closes the sockets
 
-        if "tasks" in self.way:
-            self._runner.run(leave())
-            return
-        for client in self._clients:
+        if "threads" in self.way:
             client.close()
+        else:
+            self._runner.run(leave())
+
+    def close(self) -> None:
+        for client in self._clients:
+            self.leave(client)
         for transport in self._transports:
-            if isinstance(transport, httpx.HTTPTransport):
+            if isinstance(transport, httpx.AsyncHTTPTransport):
+                self._runner.run(transport.aclose())
+            else:
                 transport.close()
+        if "tasks" in self.way:
+            self._runner.run(asyncio.sleep(0.01))  # in which the loop closes the sockets

@@ -67,12 +67,15 @@ class Idle(Generic[C]):
 
     def put(self, origin: Origin, connection: C) -> None:
         """Keep a connection for the next request, and close those that have died meanwhile."""
-        if connection.generation != self.generation:
-            connection.close()
-            return
         stack, now = self._stack(origin), self._now()
         connection.idle_since = now
         stack.append(connection)
+        # Asked after it is there, or a `close` in between would leave it where nobody looks.
+        if connection.generation != self.generation:
+            with contextlib.suppress(ValueError):  # taken just now
+                stack.remove(connection)
+                connection.close()
+            return
         # Those at the bottom are never taken while those above suffice: one look at the oldest.
         with contextlib.suppress(IndexError, ValueError):  # taken just now
             oldest = stack[0]
