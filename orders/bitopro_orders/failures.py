@@ -46,83 +46,86 @@ class Failure:
 
 
 ARGUMENT = Failure(
-    "an argument breaks its rule, a request must not be signed",
+    "an argument breaks its rule, or the request must not be signed",
     Outcome.NOT_SENT,
     Retry.NO,
     "nothing was built or signed; the same call fails again",
 )
 LIMIT = Failure(
-    "the limit, a cool-down or the requests before it leave no time before the deadline",
+    "the rate limit, the wait after a 429 or the requests queued before it leave no time before "
+    "the deadline",
     Outcome.NOT_SENT,
     Retry.NO,
     "nothing was signed; the time is used up",
 )
 NO_CONNECTION = Failure(
-    "no connection: refused, unreachable, TLS, timeout while connecting, none free",
+    "no connection: refused, unreachable, TLS error, timeout while connecting, no free connection "
+    "in the pool",
     Outcome.NOT_SENT,
     Retry.BACKOFF,
     "no byte of the request left this machine",
 )
 FOREIGN = Failure(
-    "an exception that is not the connection's before a byte left, such as a signal handler's",
+    "before a byte was sent, an exception that does not come from the connection, such as one "
+    "from a signal handler",
     Outcome.NOT_SENT,
     Retry.NO,
-    "somebody wants the call to end",
+    "the program wants the call to end",
 )
 NONCE = Failure(
-    "409 to what carries a nonce (GET, DELETE)",
+    "409 to a request that carries a nonce (GET, DELETE)",
     Outcome.REFUSED,
     Retry.FRESH_NONCE,
-    "a refused call was not processed; either the clock is off or the nonce came out of order",
+    "a refused request was not processed; either the clock is off or the nonce came out of order",
 )
 REPEATED = Failure(
-    "409 to what carries no nonce (POST, PUT)",
+    "409 to a request that carries no nonce (POST, PUT)",
     Outcome.UNKNOWN,
     Retry.NO,
-    "its signed bytes are the same each time, so they may have been taken before",
+    "its signed bytes are the same each time, so the exchange may have accepted them before",
 )
 RATE = Failure(
     "429",
     Outcome.REFUSED,
     Retry.AS_TOLD,
-    "a refused call was not processed; all who share the limit wait",
+    "a refused request was not processed; every call under the same rate limit waits",
 )
 REFUSAL = Failure(
-    "any other 4xx but 408, a 404 only in the exchange's own JSON",
+    "any other 4xx except 408; a 404 only in the exchange's own JSON",
     Outcome.REFUSED,
     Retry.NO,
-    "the exchange said no to this attempt; after an earlier attempt of unknown outcome, that one "
-    "may have worked",
+    "the exchange refused this attempt; an earlier attempt of unknown outcome may have worked",
 )
 SILENCE = Failure(
-    "timeout or deadline after the first byte left, also when the answer drips",
+    "timeout or deadline after the first byte was sent, also while an answer arrives slowly",
     Outcome.UNKNOWN,
     Retry.READS,
-    "it may be processed already, or later",
+    "it may have been processed, or may be processed later",
 )
 BROKEN = Failure(
-    "the connection broke after the first byte left, or the answer is longer than 8 MiB",
+    "the connection broke after the first byte was sent, or the answer is longer than 8 MiB",
     Outcome.UNKNOWN,
     Retry.READS,
-    "it may be processed",
+    "it may have been processed",
 )
 SERVER = Failure(
     "408, 5xx, a CDN's own status",
     Outcome.UNKNOWN,
     Retry.READS,
-    "the answer comes from something before or beside the order book",
+    "the answer may come from a server in front of the exchange, or from a part of it other than "
+    "the order book",
 )
 STRANGER = Failure(
     "a 404 that is not the exchange's own JSON",
     Outcome.UNKNOWN,
     Retry.READS,
-    "something before the exchange does not know the path, or `base_url` is wrong",
+    "a server in front of the exchange does not know the path, or `base_url` is wrong",
 )
 REDIRECT = Failure(
     "a redirect, or any other status",
     Outcome.UNKNOWN,
     Retry.NO,
-    "it is not followed: the signature would go along",
+    "it is not followed, because the signature would be sent to another host",
 )
 GARBLED = Failure(
     "a 2xx that is not JSON, or does not name the order asked for",
@@ -131,11 +134,11 @@ GARBLED = Failure(
     "the cancel may have happened; the answer does not prove it",
 )
 CANCELLED = Failure(
-    "the task was cancelled after the first byte left, or an exception came then that is not the "
-    "connection's",
+    "after the first byte was sent, the task was cancelled, or an exception was raised that "
+    "does not come from the connection",
     Outcome.UNKNOWN,
     Retry.NO,
-    "the caller must learn that the request is out",
+    "the caller must know that the request was sent",
 )
 
 TABLE: Mapping[str, Failure] = {
