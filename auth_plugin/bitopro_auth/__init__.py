@@ -2,8 +2,8 @@
 
     httpx.Client(auth=BitoProAuth(Credentials.from_env()))
 
-Every request that httpx puts on the wire gets its own nonce and signature. This package knows
-nothing of the exchange's endpoints.
+Every request that httpx sends gets its own nonce and signature. This package does not depend on the
+exchange's endpoints.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,10 +1,12 @@
 """Cancel orders on the BitoPro exchange, and know what happened.
 
+```python
 from bitopro_client.api.orders import cancel_order
 from bitopro_orders import connect
 
 with connect() as client:
     cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
+```
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What has become of many orders so far."""
+"""What became of many orders so far."""
 
 from collections import Counter, deque
 from enum import StrEnum
@@ -17,15 +17,15 @@ MOST_KEPT = 10_000
 
 
 class Book(StrEnum):
-    """What listings prove of the open orders: of all, or of the pair of `cancel_everything`."""
+    """What the listings prove about the open orders of the account, or of one pair."""
 
-    #: Two empty listings in a row, `LAG_SECONDS` apart, and the listing is known to contain
-    #: stop-limit orders that are not triggered.
     CLEAN = "clean"
-    #: Likewise, but the listing may hide stop-limit orders that are not triggered.
+    """No order is open: two listings in a row, `LAG_SECONDS` apart, were empty, and listings are
+    known to contain stop-limit orders that are not triggered."""
     NOTHING_LISTED = "nothing listed; stop-limit orders that are not triggered may be open"
-    #: There are open orders, or it is not known.
+    """Two such listings were empty, but stop-limit orders that are not triggered may be open."""
     NOT_CLEAN = "not clean, or not known to be"
+    """Orders are open, or it is not known whether any is."""
 
 
 def _kept() -> "deque[object]":
@@ -34,25 +34,25 @@ def _kept() -> "deque[object]":
 
 @define(eq=False)
 class Account:
-    """What has become of many orders; complete once the iteration has ended, however it ended.
+    """What became of many orders; complete when the iteration has ended, also if it ended early.
 
-    Each item that was taken is in one of `duplicates`, `done`, `counts` and `under_way`.
+    Each item that was taken is counted in one of `duplicates`, `done`, `counts` and `under_way`.
 
     Attributes:
-        taken: How many items were taken from what was given.
-        duplicates: How many of them named an order that was there before.
-        under_way: How many orders are not at their end.
-        done: How many orders came to each state.
-        counts: How many ended as "not sent", "refused" and "unknown".
-        not_sent: Why nothing was done for those; `arguments` names the order. An item that is no
-            order is an `InvalidArgumentError`.
-        refused: The refusals that are about the key, by which nothing was done.
-        unknown: For `resolve()` or `resolve_many()`.
-        listed: How many orders that are to be cancelled the last listing held, if there was one.
-            `cancel_many` lists only while many orders wait to be read, and counts those that are
-            under way.
-        proved: What the listings prove of the book.
-        rest: What the iteration had not handed out when it was ended early.
+        taken: How many items were taken from the iterable.
+        duplicates: How many of them named an order that had been named before.
+        under_way: How many orders are still in progress.
+        done: How many orders ended in each state.
+        counts: How many orders ended as "not sent", "refused" and "unknown".
+        not_sent: The errors of orders for which nothing was done; `arguments` names the order. For
+            an item that is not a pair and an id, the error is an `InvalidArgumentError`.
+        refused: The errors about the API key (401, 403): nothing was done for these orders.
+        unknown: The errors of orders whose outcome is unknown, for `resolve()` or `resolve_many()`.
+        listed: How many orders to cancel were in the last listing; None before the first listing.
+            `cancel_many` lists only while many orders wait to be read, and counts only orders that
+            are in progress.
+        proved: What the listings prove about the book.
+        rest: The outcomes that the loop had not received when it ended early.
     """
 
     taken: int = 0
@@ -69,11 +69,11 @@ class Account:
 
     @property
     def book(self) -> Book:
-        """What the listings prove of the book; see `Book`."""
+        """What the listings prove about the book; see `Book`."""
         return Book.NOT_CLEAN if self.done[State.OPEN] else self.proved
 
     def note(self, end: End) -> None:
-        """Add what an order came to."""
+        """Add the outcome of an order."""
         match end:
             case CancelOutcome():
                 self.done[end.state] += 1

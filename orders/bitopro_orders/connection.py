@@ -1,4 +1,4 @@
-"""The everyday door: a generated client that signs, and whose errors say what happened."""
+"""`connect()`: a client that signs its calls, and whose errors say what happened."""
 
 import contextlib
 import os
@@ -51,32 +51,33 @@ def connect(
     on_attempt: Callable[[AttemptRecord], object] | None = None,
     timing: Timing | None = None,
 ) -> "OrdersClient":
-    """Return a client that is ready to call: signed, limited, retried where that is safe.
+    """Return a client that signs its calls, keeps the rate limits and retries where that is safe.
 
-    It is used as `with` and as `async with`; leaving closes its connections. Redirects are never
-    followed, cookies never kept, and proxies of the environment never used: each would carry the
-    credentials elsewhere.
+    Use it in a `with` or an `async with` block; the end of the block closes its connections. The
+    client follows no redirects, keeps no cookies and ignores the proxy settings of the environment,
+    because each of these could send the credentials to another host.
 
     Args:
-        credentials: The account's; by default those of the environment (`BITOPRO_API_KEY`,
-            `BITOPRO_API_SECRET`, `BITOPRO_EMAIL`).
-        base_url: Where the API is; by default `BITOPRO_BASE_URL` of the environment, else the
-            exchange. https, or http to this machine itself.
-        timeout: How long each phase of an attempt (connect, write, each read) may take, in
-            seconds. The policy's deadline bounds the whole call.
+        credentials: The credentials of the account; by default those of the environment
+            (`BITOPRO_API_KEY`, `BITOPRO_API_SECRET`, `BITOPRO_EMAIL`).
+        base_url: The URL of the API; by default `BITOPRO_BASE_URL` of the environment, or the
+            exchange if that is not set. It must be https, or http to this machine itself.
+        timeout: How long each phase of an attempt (connect, write, each read) may take, in seconds.
+            The policy's deadline bounds the whole call.
         policy: How calls are sent, see `SendingPolicy`.
-        shared: Who else uses the key: None if only this process does; a folder that the processes
-            of this machine share; or the `redis://` URL that several machines share (extra
-            `redis`). It keeps the limit and the order of the nonces for all of them.
-        egress: A name for the public address that requests leave from: the exchange counts its
-            limits by address too. By default all who share a store count as one address; give
-            each its name where machines that share a store have addresses of their own.
-        tls: What verifies the server; by default the certificates that certifi brings. A company's
-            own authority is a reason to give one.
-        transport: A transport of httpx in place of the package's own, for proxies, recorders and
-            mocks. Whether a byte has left is then judged from its errors; one that retries by
-            itself repeats a nonce. Each request has a connection of its own there: what a server
-            says after an answer would be taken for the next one. Whoever made it closes it.
+        shared: The store through which processes that use the same key share the rate limits and
+            the order of the nonces. None if only this process uses the key; a folder for several
+            processes of this machine; a `redis://` URL for several machines (extra `redis`).
+        egress: A name for the public IP address that requests come from, because the exchange also
+            counts its limits per IP address. By default all processes that share a store count as
+            one address; if their machines have different addresses, give each address a name.
+        tls: The SSL context that verifies the server; by default with the certificates of certifi.
+            Pass one if your company has its own certificate authority.
+        transport: An httpx transport in place of the package's own, for proxies, recorders and
+            mocks. Its errors then decide whether a byte was sent. It must not retry by itself,
+            because that would use a nonce twice. Each request gets its own connection, so that late
+            bytes of one answer are never taken for the next answer. You close the transport
+            yourself.
         on_attempt: Called with an `AttemptRecord` after each attempt, for metrics.
         timing: The clocks, the sleeps and the randomness.
 
@@ -220,9 +221,9 @@ def _may_be_signed_for(base_url: str) -> bool:
 
 @define(eq=False)
 class OrdersClient(Client):
-    """The generated client, whose calls go through the sending policy.
+    """The client that `connect()` returns: the generated client with the sending policy.
 
-    They raise the errors of `bitopro_orders` and no others. Made by `connect()`.
+    Its calls raise the errors of `bitopro_orders` and no others.
     """
 
     _sender: Sender = field(kw_only=True, alias="sender")
@@ -234,7 +235,7 @@ class OrdersClient(Client):
         """Send one call by the policy and return its answer.
 
         Raises:
-            BitoProError: One of its three kinds, by what happened.
+            BitoProError: An error of one of the three kinds.
         """
         return self.run(self.steps(call))
 
@@ -290,7 +291,7 @@ class OrdersClient(Client):
             self._tasks.leave_alone(task)
 
     def close(self) -> None:
-        """Close all connections, also of copies of this client; the next call opens new ones."""
+        """Close all connections, also those of copies of this client; later calls open new ones."""
         self._close()
 
     def _close(self) -> list["asyncio.Future[Any]"]:
@@ -321,12 +322,12 @@ class OrdersClient(Client):
 
     @property
     def has_tasks(self) -> bool:
-        """Whether its transport is for tasks."""
+        """Whether the transport is an async one."""
         return self._tasks is not None
 
     @property
     def base_url(self) -> str:
-        """Where the API is."""
+        """The URL of the API."""
         return self._base_url
 
     @property
@@ -336,19 +337,19 @@ class OrdersClient(Client):
 
     @property
     def credentials(self) -> Credentials:
-        """Whose key signs."""
+        """The credentials that sign the calls."""
         return self._sender.credentials
 
     async def handshake_nonce(self, seconds: float) -> int:
-        """Return a nonce for the handshake of a stream, in milliseconds, when its turn has come.
+        """Wait for the turn of a stream's handshake, and return its nonce, in milliseconds.
 
         Raises:
-            NotSentError: If that takes longer.
+            NotSentError: If the wait takes longer than `seconds`.
         """
         return await self.run_async(self._sender.handshake(self._routed(), seconds))
 
     def handshake_refused(self, retry_after: float | None) -> None:
-        """Take note that a handshake was refused for the limit of requests.
+        """Take note that a handshake was refused with a 429.
 
         Args:
             retry_after: The seconds that the exchange asked to wait; None if it did not say.
@@ -356,36 +357,36 @@ class OrdersClient(Client):
         self._sender.cool_down(retry_after)
 
     def with_headers(self, headers: dict[str, str]) -> Self:
-        """Return a client with these headers too; it shares the connections."""
+        """Return a copy of the client with these headers added; it shares the connections."""
         return evolve(self, headers={**self._headers, **headers})
 
     def with_cookies(self, cookies: dict[str, str]) -> Self:
-        """Return a client with these cookies too; it shares the connections."""
+        """Return a copy of the client with these cookies added; it shares the connections."""
         return evolve(self, cookies={**self._cookies, **cookies})
 
     def with_timeout(self, timeout: "httpx.Timeout | float") -> Self:
-        """Return a client with another timeout for each phase; it shares the connections."""
+        """Return a copy with another timeout for each phase; it shares the connections."""
         if not hasattr(timeout, "read"):
             require_seconds("timeout", timeout)
         return evolve(self, timeout=timeout)
 
     def get_httpx_client(self) -> NoReturn:
-        """Refuse: requests of its own would be neither counted nor in the order of nonces."""
+        """Raise `TypeError`: its requests would not be counted, nor have nonces in order."""
         raise TypeError(_NO_HTTPX)
 
     def get_async_httpx_client(self) -> NoReturn:
-        """Refuse: requests of its own would be neither counted nor in the order of nonces."""
+        """Raise `TypeError`: its requests would not be counted, nor have nonces in order."""
         raise TypeError(_NO_HTTPX)
 
     def set_httpx_client(self, client: "httpx.Client") -> NoReturn:  # noqa: ARG002
-        """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
+        """Raise `TypeError`: calls would not use it. Set `base_url` to a server of your own."""
         raise TypeError(_NO_HTTPX)
 
     def set_async_httpx_client(
         self,
         async_client: "httpx.AsyncClient",  # noqa: ARG002
     ) -> NoReturn:
-        """Refuse: calls would not go through it. Point `base_url` at a server of your own."""
+        """Raise `TypeError`: calls would not use it. Set `base_url` to a server of your own."""
         raise TypeError(_NO_HTTPX)
 
 

@@ -1,4 +1,4 @@
-"""What a call raises: three cases that call for three different reactions.
+"""The errors that a call raises. They are of three kinds, and each needs a different reaction.
 
     BitoProError
     ├── NotSentError               nothing left this machine: mend it and call again
@@ -12,7 +12,7 @@
     │   └── RateLimitedError       429
     └── OutcomeUnknownError        it may or may not have happened: find out before anything else
 
-No message and no attribute holds a header of the request.
+No message and no attribute holds a request header.
 """
 
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ from . import forms
 
 
 class BitoProError(Exception):
-    """Anything that goes wrong with a call.
+    """The base class of every error of a call.
 
     Attributes:
         operation: The operation's name in the spec, such as `cancelOrder`; empty outside a call.
-        arguments: The arguments that name the order: `pair` and `orderId`.
-        attempts: How many requests left this machine for the call.
+        arguments: The arguments that name the orders: `pair` and `orderId`, or `body` as JSON text.
+        attempts: How many requests of this call were sent.
     """
 
     operation: str = ""
@@ -52,7 +52,7 @@ class BitoProError(Exception):
 
 
 class NotSentError(BitoProError):
-    """Nothing left this machine, so nothing was done: calling again is safe."""
+    """No request was sent, so nothing was done: it is safe to call again."""
 
 
 class InvalidArgumentError(NotSentError, ValueError):
@@ -60,11 +60,11 @@ class InvalidArgumentError(NotSentError, ValueError):
 
 
 class RejectedError(BitoProError):
-    """The exchange answered no to this request.
+    """The exchange refused the request: a 4xx.
 
     Attributes:
         status: The HTTP status.
-        message: The exchange's own text; empty if it gave none.
+        message: The exchange's own text; empty if there is none.
     """
 
     advice: str = "Read the exchange's message; nothing was done"
@@ -90,13 +90,13 @@ class AuthenticationError(RejectedError):
 
 
 class PermissionDeniedError(RejectedError):
-    """403: the API key lacks the permission, or may not be used from this address."""
+    """403: the API key lacks the permission, or must not be used from this IP address."""
 
     advice = "Check the key's permissions and its list of IP addresses"
 
 
 class NotFoundError(RejectedError):
-    """404 in the exchange's own words: no such order. This does not say that it was cancelled."""
+    """404 in the exchange's own JSON: no such order. It does not prove that it was cancelled."""
 
     advice = "Check the pair and the order's id; it is not known that the order was cancelled"
 
@@ -105,8 +105,8 @@ class ClockMismatchError(RejectedError):
     """409: this machine's clock is off, or a nonce was used twice or out of order.
 
     Attributes:
-        difference_ms: This machine's clock minus the exchange's by the answer's `Date`, in
-            milliseconds, give or take one second; None if the answer had no usable `Date`.
+        difference_ms: This machine's time minus the exchange's time in the answer's `Date`, in
+            milliseconds, accurate to one second; None if the answer had no usable `Date`.
     """
 
     advice = "Check this machine's clock, and that no other process uses the same key"
@@ -125,7 +125,7 @@ class RateLimitedError(RejectedError):
     """429: too many requests.
 
     Attributes:
-        retry_after: How long the exchange asks to wait, in seconds; None if it does not say.
+        retry_after: How many seconds to wait, as the exchange asks; None if it does not say.
     """
 
     advice = "Wait before the next call"
@@ -137,16 +137,18 @@ class RateLimitedError(RejectedError):
 
 
 class OutcomeUnknownError(BitoProError):
-    """The request left this machine and no answer settles what it did.
+    """The request was sent, and no answer says what it did: the order may be cancelled or not.
 
-    With `operation` and `arguments` it carries what `resolve()` needs to find out, also after it
-    was pickled and in another process.
+    The error holds everything that `resolve()` needs to find out. It can be pickled and resolved in
+    another process.
 
     Attributes:
-        status: The HTTP status, if there was an answer.
-        sent_ms: When the last attempt left, in milliseconds since the epoch; 0 if it is not known.
-        last_seen: The order as it was last read, if it was; see `cancel_and_confirm`.
-        accepted: Whether the exchange had accepted a cancel before: then only its end is unknown.
+        reason: What happened, such as a timeout.
+        status: The HTTP status; None without an answer.
+        sent_ms: When the last attempt was sent, in milliseconds since the epoch; 0 if not known.
+        last_seen: The order as it was last read, or None; see `cancel_and_confirm`.
+        accepted: Whether the exchange had accepted the cancel: if so, only the filled amount is
+            unknown.
     """
 
     sent_ms: int = 0
@@ -179,7 +181,7 @@ class OutcomeUnknownError(BitoProError):
         return f"the outcome is unknown: {self.reason}. {self.advice}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error as an object for `json.dumps`; `from_json` reads it again."""
+        """Return the error as an object for `json.dumps`; `from_json` reads it."""
         return forms.write(
             "OutcomeUnknownError",
             {
@@ -196,10 +198,10 @@ class OutcomeUnknownError(BitoProError):
 
     @classmethod
     def from_json(cls, form: object) -> Self:
-        """Return the error that `to_json` wrote, also another version of this package.
+        """Return the error from what `to_json` returned, also in another version of this package.
 
         Raises:
-            InvalidArgumentError: If it is no such form, or its version is not known.
+            InvalidArgumentError: If `form` is not such an object, or its `version` is not known.
         """
         try:
             fields = forms.fields_of("OutcomeUnknownError", form)

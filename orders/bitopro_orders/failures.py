@@ -10,12 +10,16 @@ from attrs import frozen
 
 
 class Outcome(StrEnum):
-    """What an attempt came to."""
+    """The result of one attempt."""
 
     ACCEPTED = "accepted"
+    """The exchange accepted the request."""
     NOT_SENT = "not sent"
+    """Nothing was sent."""
     REFUSED = "refused"
+    """The exchange refused the request, so it was not processed."""
     UNKNOWN = "unknown"
+    """The request was sent, and may or may not have been processed."""
 
 
 class Retry(StrEnum):

@@ -1,8 +1,8 @@
 """What became of a cancel, with the evidence.
 
-An answer of 200 says that the exchange accepted the cancel, a lost answer says nothing, and a
-refusal may hide that an earlier request worked. The order itself tells: here a cancel is followed
-by reading until the order is final.
+An answer of 200 says only that the exchange accepted the cancel, a lost answer says nothing, and
+after a refusal an earlier request may still have worked. So, after a cancel, the order itself is
+read until it is final.
 """
 
 import contextlib
@@ -65,13 +65,18 @@ INTERRUPTED = "the task was cancelled after the request had left"
 
 
 class State(StrEnum):
-    """What an order is after a cancel."""
+    """The state of an order after a cancel."""
 
     CANCELLED = "cancelled"
+    """Cancelled, and nothing was filled."""
     PARTLY_FILLED = "partly filled, rest cancelled"
+    """A part was filled, and the rest is cancelled."""
     FILLED = "filled before the cancel arrived"
+    """Filled completely; nothing is left to cancel."""
     OPEN = "still open"
+    """Still open: the exchange refused the cancel, or a lost cancel can no longer arrive."""
     NOT_FOUND = "not found"
+    """The exchange does not know the order."""
 
 
 @frozen(kw_only=True)
@@ -79,18 +84,18 @@ class CancelOutcome:
     """What became of a cancel.
 
     Attributes:
-        state: What the order is. `OPEN` and `NOT_FOUND` are told only if the exchange itself has
-            said so again after `LAG_SECONDS`; see docs/outcomes.md.
+        state: The state of the order. `OPEN` and `NOT_FOUND` are returned only if the exchange
+            confirmed them after `LAG_SECONDS`; see docs/outcomes.md.
         pair: The order's pair, as it was asked for.
         order_id: The order's id.
-        executed: How much was filled, in the base currency; None if the exchange does not say.
-        remaining: How much was not filled, in the base currency; None if it does not say.
-        average_price: The mean price of what was filled, in the quote currency, 0 if nothing was;
-            None if it does not say.
+        executed: The filled amount, in the base currency; None if the exchange does not say.
+        remaining: The amount that was not filled, in the base currency; None if not known.
+        average_price: The mean price of the fills, in the quote currency; 0 if nothing was filled;
+            None if not known.
         at: When the order last changed, in UTC; None if the exchange does not say.
-        attempts: How many requests to cancel left this machine.
-        evidence: The order as it was read, or as the stream told it; None for `NOT_FOUND`.
-        seen_by: "reading" or "stream".
+        attempts: How many cancel requests were sent.
+        evidence: The order as it was read, or as the stream sent it; None for `NOT_FOUND`.
+        seen_by: Where the evidence comes from: "reading" or "stream".
     """
 
     state: State
@@ -105,7 +110,7 @@ class CancelOutcome:
     seen_by: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as an object for `json.dumps`; `from_json` reads it again."""
+        """Return the outcome as an object for `json.dumps`; `from_json` reads it."""
         return forms.write(
             "CancelOutcome",
             {
@@ -124,10 +129,10 @@ class CancelOutcome:
 
     @classmethod
     def from_json(cls, form: object) -> Self:
-        """Return the outcome that `to_json` wrote, also another version of this package.
+        """Return the outcome from what `to_json` returned, also in another version of this package.
 
         Raises:
-            InvalidArgumentError: If it is no such form, or its version is not known.
+            InvalidArgumentError: If `form` is not such an object, or its `version` is not known.
         """
         try:
             fields = forms.fields_of("CancelOutcome", form)
@@ -220,22 +225,22 @@ def cancel_and_confirm(
 ) -> CancelOutcome:
     """Cancel an order and find out what became of it.
 
-    The cancel is repeated only if the order was read as live.
+    The cancel is repeated only after a read has shown that the order is still live.
 
     Args:
         client: From `connect()`.
         pair: The trading pair, such as BTC_TWD.
         order_id: The order's id.
-        timeout: How long it may take, in seconds. To tell an order as still open, or as not
-            found, takes `LAG_SECONDS` twice, or once.
+        timeout: How long it may take, in seconds. The proof that an order is still open takes twice
+            `LAG_SECONDS`, and the proof that it is not found takes `LAG_SECONDS`.
         is_all_strategy_canceled: See `cancel_order`.
 
     Raises:
-        NotSentError: Nothing left this machine.
-        RejectedError: The key may not do this (401, 403), or the account's e-mail is wrong.
-        OutcomeUnknownError: The timeout passed before the order was final; `last_seen` is the
-            order as it was last read, and the last refusal, if any, is the cause. Give it to
-            `resolve()` later.
+        NotSentError: If nothing was sent.
+        RejectedError: If the key must not do this (401, 403), or the account's e-mail is wrong.
+        OutcomeUnknownError: If the timeout passed before the order was final; `last_seen` is the
+            order as it was last read, and `__cause__` is the last refusal, if any. Pass the error
+            to `resolve()` later.
     """
     check_client(client)
     tally = Tally()
@@ -260,14 +265,14 @@ async def cancel_and_confirm_async(
         order_id: The order's id.
         timeout: How long it may take, in seconds.
         is_all_strategy_canceled: See `cancel_order`.
-        history: An open `order_history()`: what it tells counts like a reading, and whichever
-            comes first.
+        history: An open `order_history()`. An order from the stream counts like a read, and
+            whichever comes first is used.
 
     Raises:
         NotSentError: See `cancel_and_confirm`.
         RejectedError: See `cancel_and_confirm`.
-        OutcomeUnknownError: See `cancel_and_confirm`; also in place of CancelledError, if the task
-            is cancelled after a request left that may have worked.
+        OutcomeUnknownError: See `cancel_and_confirm`; also instead of CancelledError, if the task
+            is cancelled after a request was sent that may have worked.
     """
     check_client(client, history)
     steps = partial(confirmation, client, pair, order_id, timeout, is_all_strategy_canceled)
@@ -369,21 +374,21 @@ def resolve(
 ) -> CancelOutcome:
     """Find out what became of a cancel whose outcome was unknown, also in another process.
 
-    Nothing is cancelled: the order is read until it is final. It is told as `OPEN` if it is read
-    as live twice when the lost request can no longer be under way.
+    Nothing is cancelled: the order is read until it is final. The state is `OPEN` if two reads show
+    a live order when the lost request can no longer be on its way.
 
     Args:
         client: From `connect()`, for the same account.
-        error: What was caught.
+        error: The error that was raised.
         timeout: How long it may take, in seconds.
-        under_way_seconds: How long after it left, by this machine's clock, the lost request may
-            still arrive, in seconds; see `UNDER_WAY_SECONDS`.
+        under_way_seconds: How many seconds after it was sent, by this machine's clock, the lost
+            request may still arrive; see `UNDER_WAY_SECONDS`.
 
     Raises:
         InvalidArgumentError: If the error is not about an order.
-        RejectedError: If the order may not be read.
-        OutcomeUnknownError: If the order is not final by then; `last_seen` is the order as it was
-            last read. The lost request may still arrive.
+        RejectedError: If the key must not read the order.
+        OutcomeUnknownError: If the order is not final when `timeout` has passed; `last_seen` is the
+            order as it was last read. The lost request may still arrive.
     """
     check_client(client)
     return client.run(resolution(client, error, timeout, under_way_seconds))
@@ -410,14 +415,14 @@ def resolve_order(
     timeout: float = 30.0,
     under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
-    """Find out what became of a cancel without an error at hand, such as after Ctrl-C.
+    """Find out what became of a cancel when there is no error to resolve, such as after Ctrl-C.
 
     Args:
         client: From `connect()`, for the same account.
         pair: The trading pair, such as BTC_TWD.
         order_id: The order's id.
-        sent_ms: When the cancel left at the latest, in milliseconds since the epoch; by default
-            just now.
+        sent_ms: The latest time at which the cancel may have been sent, in milliseconds since the
+            epoch; by default now.
         timeout: See `resolve`.
         under_way_seconds: See `resolve`.
 
@@ -440,7 +445,7 @@ async def resolve_order_async(
     timeout: float = 30.0,  # noqa: ASYNC109 - as in `cancel_and_confirm_async`
     under_way_seconds: float = UNDER_WAY_SECONDS,
 ) -> CancelOutcome:
-    """Find out what became of a cancel without an error at hand; see `resolve_order`."""
+    """Find out what became of a cancel when there is no error; see `resolve_order`."""
     check_client(client)
     error = _unsettled(client, pair, order_id, sent_ms)
     return await client.run_async(resolution(client, error, timeout, under_way_seconds))

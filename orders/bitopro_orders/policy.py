@@ -1,4 +1,4 @@
-"""How calls are sent, and what is told of each attempt."""
+"""How calls are sent, and the record of each attempt."""
 
 import math
 from collections.abc import Mapping
@@ -15,23 +15,23 @@ class SendingPolicy:
     """How calls are sent. The defaults suit one account on one machine.
 
     Attributes:
-        deadline_seconds: How long a call may take, with all its waits and attempts.
-        attempts: How many requests a call may send, not counting fresh nonces.
-        fresh_nonces: How many times a call is signed again after a 409.
-        backoff_seconds: The longest first backoff; it doubles each time, up to
-            `longest_backoff_seconds`, and a random part of it is waited ("full jitter").
-        longest_backoff_seconds: The longest backoff.
-        retry_ratio: How many retries each call adds to the budget that all retries are taken from.
-        retry_reserve: How many retries the budget holds at most, and at first.
-        limit_share: Which part of the exchange's limits these clients may use, above 0 up to 1;
-            None counts nothing, for an exchange of your own.
-        in_flight: How many requests of the key may be under way at once before one is answered;
-            more than 1 is faster if the exchange does not want nonces in order, which is not
+        deadline_seconds: How long a call may take, including all waits and attempts.
+        attempts: How many requests a call may send, without those that only follow a 409.
+        fresh_nonces: How many times a call may be signed again, with a fresh nonce, after a 409.
+        backoff_seconds: The upper bound of the first backoff. It doubles with each retry, up to
+            `longest_backoff_seconds`. The actual wait is a random part of it ("full jitter").
+        longest_backoff_seconds: The upper bound of every backoff.
+        retry_ratio: How many retries each call adds to the retry budget. Each retry takes one.
+        retry_reserve: How many retries the retry budget holds at most, and at the start.
+        limit_share: The part of the exchange's rate limits that these clients may use, above 0 and
+            up to 1. None turns the limits off; use it only with an exchange of your own.
+        in_flight: How many requests of the key may be in flight at the same time. More than 1 is
+            faster, but safe only if the exchange does not require nonces in order, which is not
             known. After a 409 it is 1 for a minute.
-        local_if_shared_fails: Whether a shared store that is down is replaced by local counting,
-            with a warning, so that a cancel is not held back.
-        counts_as_general: Whether each request counts towards the general limit of signed calls
-            (600 a minute) besides its own. Whether the exchange counts so is not documented.
+        local_if_shared_fails: Whether this process counts by itself, and logs a warning, when the
+            shared store is down, so that cancels are not delayed.
+        counts_as_general: Whether each request also counts towards the general limit of signed
+            calls (600 a minute). Whether the exchange counts this way is not documented.
     """
 
     deadline_seconds: float = 10.0
@@ -112,17 +112,18 @@ def _whole(value: object, least: int) -> bool:
 
 @frozen(kw_only=True)
 class AttemptRecord:
-    """One attempt as it ended: what the log says of it, and what a metrics hook gets.
+    """One attempt after its end, as in the log and for the hook `on_attempt`.
 
     Attributes:
         operation: The operation's name in the spec.
         arguments: The arguments that name the orders: `pair` and `orderId`, or `body` as JSON text.
         attempt: Which attempt of the call it was, from 1.
         status: The answer's HTTP status; None without an answer.
-        milliseconds: How long it took, from when it left to the answer; 0 if nothing left.
-        waited_milliseconds: How long it waited before: for its turn, its limit and a connection.
-        outcome: What it came to.
-        clock_correction_ms: What is added to this machine's clock, in milliseconds.
+        milliseconds: The time from sending the request to the answer; 0 if nothing was sent.
+        waited_milliseconds: The time before that, spent waiting for its turn, for the rate limit
+            and for a connection.
+        outcome: The result of the attempt.
+        clock_correction_ms: The correction that is added to this machine's clock, in milliseconds.
     """
 
     operation: str

@@ -454,8 +454,8 @@ class OrderHistory:
             await self._timing.sleep_async(max(0.0, min(due_at[key] for key in unread) - now()))
 
 
-#: The everyday name: `async with order_history() as history`.
 order_history = OrderHistory
+"""Follow the account's done orders: `async with order_history() as history`; see `OrderHistory`."""
 
 
 def _may_heal(error: Exception) -> bool:

@@ -18,14 +18,14 @@ async def _sleep_in_task(seconds: float) -> None:
 
 @frozen
 class Timing:
-    """What waits and tells the time, passed in so that a test can bring its own.
+    """The clocks, the sleep functions and the random numbers of a client; a test can pass its own.
 
     Attributes:
-        now_ms: Returns milliseconds since the epoch.
-        monotonic: Returns seconds since any fixed moment.
-        sleep: Sleeps for seconds.
-        sleep_async: Sleeps for seconds, in a task.
-        random: Returns a number from 0 up to and without 1.
+        now_ms: Returns the time in milliseconds since the epoch.
+        monotonic: Returns the seconds since any fixed moment; it never goes back.
+        sleep: Sleeps for a number of seconds.
+        sleep_async: Sleeps for a number of seconds, in a task.
+        random: Returns a number from 0 (included) to 1 (excluded).
     """
 
     now_ms: Callable[[], int] = system_clock_ms

@@ -27,12 +27,19 @@ class OrderStatus(IntEnum):
     """An order's state, with the numbers the exchange documents (there is no 5)."""
 
     NOT_TRIGGERED = -1
+    """A stop-limit order that waits for its stop price. Live."""
     OPEN = 0
+    """Open, and nothing is filled yet. Live."""
     PARTLY_FILLED = 1
+    """Open, and a part is filled. Live."""
     FILLED = 2
+    """Filled completely. Final."""
     PARTLY_FILLED_CANCELLED = 3
+    """Cancelled after a part was filled. Final."""
     CANCELLED = 4
+    """Cancelled. Final."""
     POST_ONLY_CANCELLED = 6
+    """Cancelled because it was post-only. Final."""
 
     @property
     def is_live(self) -> bool:
