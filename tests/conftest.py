@@ -10,6 +10,7 @@ from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
 from bitopro_orders import OrdersClient, connect, throttle
 from bitopro_sandbox import Sandbox
+from tests.agreement import disagreement
 from tests.support import credentials_of
 from tests.throttle import stores
 
@@ -18,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--live", action="store_true", help="record cassettes against BITOPRO_BASE_URL"
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End at once where every test of an outcome would wait for it until its timeout."""
+    if not hasattr(session.config, "workerinput") and (what := disagreement()):
+        pytest.exit(f"the client does not read what the sandbox answers: {what}", returncode=1)
 
 
 @pytest.fixture
