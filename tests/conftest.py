@@ -11,6 +11,7 @@ from bitopro_client.models import CancelledOrder
 from bitopro_orders import OrdersClient, connect, throttle
 from bitopro_sandbox import Sandbox
 from tests.agreement import disagreement
+from tests.blocks import exports_of_the_readme
 from tests.support import credentials_of
 from tests.throttle import stores
 
@@ -44,6 +45,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of a Redis for all tests that leave it alone."""
     with stores.redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
+
+
+@pytest.fixture
+def exports() -> Iterator[dict[str, str]]:
+    """Return what a reader of the README has exported, while the sandbox serves."""
+    with exports_of_the_readme() as variables:
+        yield variables
 
 
 class Canceller(Protocol):
