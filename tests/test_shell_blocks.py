@@ -36,7 +36,7 @@ LEFT = {
 }
 
 
-def played(page: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+def played(page: str, folder: Path) -> tuple[int, str]:
     """Play a page on a machine of its own; on this one, by turns, where that cannot be had."""
     command = [sys.executable, "-m", "tests.played", page, f"{folder}"]
     has_unshare = shutil.which("unshare") and shutil.which("ip")
@@ -45,20 +45,22 @@ def played(page: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     with (Path(tempfile.gettempdir()) / "bitopro-orders-played.lock").open("w") as turn:
         if command[0] != ALONE[0]:
             fcntl.flock(turn, fcntl.LOCK_EX)
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300
-        )
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            cwd=ROOT, timeout=300,
+        )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shell_blocks(page)])
 def test_each_line_does_what_the_page_says(page: str, tmp_path: Path) -> None:
     if "redis-server" in "".join(shell_blocks(page)) and shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    done = played(page, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout
-    assert "shared store failed" not in done.stdout
-    book = done.stdout.rpartition("bitopro open\n")[2]
+    code, shown = played(page, tmp_path)
+    assert code == 0, shown
+    assert "Traceback" not in shown
+    assert "shared store failed" not in shown
+    book = shown.rpartition("bitopro open\n")[2]
     assert {each for each in DEMO if each in book} == LEFT.get(page, DEMO)
 
 
