@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -112,4 +111,4 @@ def exports_of_the_readme() -> Iterator[dict[str, str]]:
         try:
             yield pasted(process.stdout)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()

@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -76,6 +77,8 @@ class Terminal:
         }
         process, self._screen = pty.fork()
         if not process:
+            # Whoever runs the tests in the background has it ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(folder / "here")
             shell = ("bash", "--noprofile", "--norc", "--noediting", "-i")
             os.execvpe("bash", shell, environment)
