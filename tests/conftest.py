@@ -10,6 +10,8 @@ from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
 from bitopro_orders import OrdersClient, connect, throttle
 from bitopro_sandbox import Sandbox
+from tests.agreement import disagreement
+from tests.blocks import exports_of_the_readme
 from tests.support import credentials_of
 from tests.throttle import stores
 
@@ -18,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--live", action="store_true", help="record cassettes against BITOPRO_BASE_URL"
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End at once where every test of an outcome would wait for it until its timeout."""
+    if not hasattr(session.config, "workerinput") and (what := disagreement()):
+        pytest.exit(f"the client does not read what the sandbox answers: {what}", returncode=1)
 
 
 @pytest.fixture
@@ -37,6 +45,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of a Redis for all tests that leave it alone."""
     with stores.redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
+
+
+@pytest.fixture
+def exports() -> Iterator[dict[str, str]]:
+    """Return what a reader of the README has exported, while the sandbox serves."""
+    with exports_of_the_readme() as variables:
+        yield variables
 
 
 class Canceller(Protocol):

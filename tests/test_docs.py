@@ -1,11 +1,11 @@
 """The pages in `docs/` say what the code says."""
 
 import ast
+import configparser
 import inspect
 import json
 import re
-import subprocess
-import sys
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -15,27 +15,43 @@ from attrs import fields
 
 import bitopro_auth
 import bitopro_orders
-from bitopro_orders import AttemptRecord, State, errors, failures
-from bitopro_orders.cli import codes
+from bitopro_orders import AttemptRecord, State, errors, failures, guards
+from bitopro_orders.cli import codes, guarding
 from tests.blocks import Block, blocks_of
 from tests.support import ROOT
 from tests.test_spec import DOCUMENT, rules
 
 PAGE = (ROOT / "docs" / "outcomes.md").read_text("utf-8")
-#: Those whose blocks run as they stand.
-PAGES = ("errors", "observability", "sharing", "testing")
-BLOCKS = [block for name in PAGES for block in blocks_of(ROOT / "docs" / f"{name}.md")]
+BLOCKS = [block for page in ROOT.glob("docs/*.md") for block in blocks_of(f"docs/{page.name}")]
+#: It does not end: what it prints comes with the orders.
+(FOLLOWING,) = (block for block in BLOCKS if "streams.md" in block.name)
+ENDING = [block for block in BLOCKS if block is not FOLLOWING]
+NOTHING: dict[str, str] = {}
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
-def test_each_block_runs_and_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
-    said = block.run(tmp_path)
+@pytest.mark.parametrize("block", ENDING, ids=lambda block: block.name)
+def test_each_block_runs_and_prints_what_the_page_says(
+    block: Block, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # Most say themselves where to, and as whom.
+    says_so = "Credentials(" in block.code
+    said = block.run(tmp_path, NOTHING if says_so else request.getfixturevalue("exports"))
     assert not block.prints or said == block.prints
+
+
+def test_the_stream_is_followed(exports: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "cancel").mkdir()
+    with FOLLOWING.running(tmp_path, exports) as process:
+        assert process.stdout is not None
+        # It is connected: this one had been filled before.
+        assert process.stdout.readline() == "2959906697 2 0.03\n"
+        blocks_of("README.md")[0].run(tmp_path / "cancel", exports)
+        assert process.stdout.readline() == "2959906694 4 0\n"
 
 
 def test_a_cassette_is_replayed_and_holds_no_credential(tmp_path: Path) -> None:
     (block,) = (each for each in BLOCKS if "pytest.mark.vcr" in each.code)
-    block.run(tmp_path)
+    block.run(tmp_path, NOTHING)
     (cassette,) = tmp_path.glob("cassettes/*/*.yaml")
     recorded = cassette.read_text("utf-8")
     assert "2959906694" in recorded
@@ -44,23 +60,14 @@ def test_a_cassette_is_replayed_and_holds_no_credential(tmp_path: Path) -> None:
     # What is asserted of the answer now comes from the file.
     cassette.write_text(recorded.replace("2800000", "2900000"), "utf-8")
     with pytest.raises(AssertionError, match="2900000"):
-        block.run(tmp_path)
-
-
-def test_mypy_accepts_the_blocks(tmp_path: Path) -> None:
-    for block in BLOCKS:
-        (tmp_path / f"{block.name.replace('.md-', '_')}.py").write_text(block.code, "utf-8")
-    cache = ROOT / ".mypy_cache" / "blocks"
-    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", f"{tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
+        block.run(tmp_path, NOTHING)
 
 
 def test_the_log_has_the_line_that_the_page_shows(tmp_path: Path) -> None:
     (block,) = (each for each in BLOCKS if "JsonLines" in each.code)
     page = (ROOT / "docs" / "observability.md").read_text("utf-8")
     (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    lines = [json.loads(line) for line in block.run(tmp_path).splitlines()]
+    lines = [json.loads(line) for line in block.run(tmp_path, NOTHING).splitlines()]
     varying = {"at", "milliseconds", "waited_milliseconds"}
     ours = [line for line in lines if line["logger"] == "bitopro_orders"]
     assert [{k: v for k, v in line.items() if k not in varying} for line in ours] == [
@@ -107,6 +114,19 @@ def test_the_operation_that_the_page_shows_keeps_the_rules() -> None:
     assert not shown.keys() & DOCUMENT["paths"].keys()
     document = {**DOCUMENT, "paths": {**DOCUMENT["paths"], **shown}}
     assert list(rules.violations(document)) == []
+
+
+def test_the_unit_that_the_page_shows_gives_the_guard_its_time() -> None:
+    page = (ROOT / "docs" / "guard.md").read_text("utf-8")
+    (block,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    unit = configparser.ConfigParser()
+    unit.read_string(block)
+    (_, command, *arguments) = shlex.split(unit["Service"]["ExecStart"])
+    assert command == "guard"
+    given = guarding.guard.make_context(command, arguments).params
+    assert given["command"] == ("/opt/bot/run",)
+    longest = given["grace"] + guards.TIMEOUT_SECONDS
+    assert unit["Service"].getfloat("TimeoutStopSec") > longest
 
 
 def test_the_failure_table_is_the_codes() -> None:

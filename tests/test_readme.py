@@ -2,35 +2,38 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import bitopro_orders
-from bitopro_sandbox import OrderStatus, Sandbox
-from tests.support import ROOT, environment_of
+from bitopro_auth import Credentials
+from bitopro_client.api.orders import get_order
+from bitopro_orders import connect
+from bitopro_sandbox import OrderStatus
+from tests.blocks import Block, blocks_of
+from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = blocks_of("README.md")
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
 def test_each_block_cancels_the_order(
-    bitopro_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, block: str
+    exports: dict[str, str], tmp_path: Path, block: Block
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name, value in environment_of(bitopro_sandbox).items():
-        monkeypatch.setenv(name, value)
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(block, "README.md", "exec"), names)
-    for name, function in names.items():
-        if name.startswith("test_"):
-            function(bitopro_sandbox)
-    assert bitopro_sandbox.book.get("2959906694").status is OrderStatus.CANCELLED
+    block.run(tmp_path, exports)
+    if block.is_test:
+        return
+    credentials = Credentials(
+        *(exports[f"BITOPRO_{n}"] for n in ("API_KEY", "API_SECRET", "EMAIL"))
+    )
+    with connect(credentials, base_url=exports["BITOPRO_BASE_URL"]) as client:
+        order = get_order.sync("BTC_TWD", "2959906694", client=client)
+    assert order.status == OrderStatus.CANCELLED
 
 
 def test_the_cancel_takes_ten_lines_at_most() -> None:
-    assert [len(block.strip().splitlines()) for block in BLOCKS[:2]] <= [10, 14]
+    assert [len(block.code.strip().splitlines()) for block in BLOCKS[:2]] <= [10, 14]
 
 
 def test_every_error_is_in_the_table() -> None:

@@ -76,3 +76,21 @@ def test_what_is_read_of_a_message_is_in_the_spec() -> None:
     assert "eventID" in message["properties"]
     assert "clientID" in str(DOCUMENT["components"]["schemas"]["Order"]["properties"]["clientId"])
     assert "OrdersMessage" in str(STREAMS)
+
+
+@needs_generator
+def test_a_session_without_outcomes_ends_before_its_first_test(tmp_path: Path) -> None:
+    """Each test would wait for its own until the timeout: many minutes."""
+    spec = json.loads(json.dumps(DOCUMENT).replace("executedAmount", "executed_amount"))
+    client = generated(tmp_path, spec)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/auth/test_nonce.py"],
+        env={"PYTHONPATH": str(client), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert (
+        "the client does not read what the sandbox answers: "
+        "getOrder: the answer cannot be understood: KeyError: 'executed_amount'"
+    ) in run.stdout + run.stderr
+    assert "collected" not in run.stdout

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
+from urllib.parse import quote
 
 from bitopro_auth.credentials import Secret
 from bitopro_client.models import Error
@@ -107,27 +108,34 @@ def exchange_message(content: bytes, secrets: Collection[Secret] = ()) -> str:
         return ""
     if not isinstance(message, str):
         return ""
-    for secret in [*_decoded(secrets), *secrets]:
+    for secret in [*_rewritten(secrets), *secrets]:
         if len(secret.reveal()) >= LEAST_SECRET:
             message = _masked(message, secret)
     return " ".join(message.split())[:LONGEST_MESSAGE]
 
 
-def _decoded(secrets: Collection[Secret]) -> Iterator[Secret]:
-    """Return what stands in the payloads among the secrets."""
+def _rewritten(secrets: Collection[Secret]) -> Iterator[Secret]:
+    """Return what stands in the payloads among the secrets, and the secrets as in a URL."""
     for secret in secrets:
         with contextlib.suppress(ValueError):
             yield Secret(base64.b64decode(secret.reveal(), validate=True).decode())
+        yield Secret(quote(secret.reveal(), safe=""))
 
 
 def _masked(text: str, secret: Secret) -> str:
-    """Return the text without the secret, whatever part of its beginning is quoted."""
-    at = text.find(secret.reveal()[:LEAST_PREFIX])
+    """Return the text without the secret, in any case, whatever part of its beginning is quoted."""
+    sought = Secret(_folded(secret.reveal()))
+    at = _folded(text).find(sought.reveal()[:LEAST_PREFIX])
     while at >= 0:
-        quoted = len(os.path.commonprefix([text[at:], secret.reveal()]))  # noqa: RUF071
+        quoted = len(os.path.commonprefix([_folded(text[at:]), sought.reveal()]))  # noqa: RUF071
         text = f"{text[:at]}***{text[at + quoted :]}"
-        at = text.find(secret.reveal()[:LEAST_PREFIX], at + 3)
+        at = _folded(text).find(sought.reveal()[:LEAST_PREFIX], at + 3)
     return text
+
+
+def _folded(text: str) -> str:
+    """Return the text in lower case, each character in its place."""
+    return "".join(low if len(low := each.lower()) == 1 else each for each in text)
 
 
 def clock_difference_ms(headers: Mapping[str, str], now_ms: int) -> int | None:

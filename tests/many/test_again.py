@@ -147,7 +147,7 @@ async def test_ends_that_are_kept_back_are_in_the_account_when_it_is_ended() -> 
                     if stops:
                         many.stop()
                         await first
-                if not stops:
-                    first.cancel()
+                first.cancel()
+                await asyncio.wait([first])
         assert many.account.counts == {"not sent": 5}
         assert (many.account.under_way, many.account.taken) == (0, 5)

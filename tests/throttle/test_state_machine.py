@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -41,6 +42,8 @@ STORE_PAUSE_MS = 2500
 LASTS_MS = 1000
 #: A refusal lets all wait as long as the exchange says (here a second), or for a backoff.
 COOL_DOWN_MS = 2500
+#: What is counted arrives so much later: meanwhile the others are told that there is no room.
+TRAVEL_MS = 100
 #: So many requests may be lost between the count and the wire, when their process is killed.
 LOST_BY_A_KILL = 2
 #: Which part of the spec's limits counts, where those are used: 30 cancels and 20 readings.
@@ -596,8 +599,10 @@ class Oracle:
         lost = LOST_BY_A_KILL * sum(begins <= at <= ends for at in self._m._kills)
         lost += self._never_arrived(begins, ends)
         counters = self._counters(kind)
+        arrived_by = ends + TRAVEL_MS + self._late(ends, ends + TRAVEL_MS)
         return any(
-            sum(begins <= at <= ends for at in counters.get(who, [])) + lost >= self._m._most(kind)
+            sum(begins <= at <= arrived_by for at in counters.get(who, [])) + lost
+            >= self._m._most(kind)
             for who in self._names(call)
         )
 
@@ -871,3 +876,33 @@ def test_the_throttle_holds_for_many_at_once_with_nothing_in_the_way(
     finally:
         it.teardown()
     assert it.report.counts["nonces"] > 15
+
+
+@pytest.mark.parametrize("arrived", [14, 15])
+def test_the_oracle_knows_that_what_is_counted_has_to_travel(tmp_path: Path, arrived: int) -> None:
+    """The last permit of a limit is out, and its request arrives after the others were told so."""
+    it = machine_of("folder", tmp_path, Report(), cast("Pool", None), None)()
+    key = Account("key", "secret", "1@example.com")
+    told_at = 3916.0
+    travelled = [2000.0 + 20 * place for place in range(14)] + [told_at + 2]
+    calls = [
+        Call(str(number), "cancel", 0, 0, "", 2000, "threads") for number in range(arrived + 1)
+    ]
+    calls[-1].end = {"outcome": "NotSentError", "started": 3403.0, "seconds": 0.513, "text": ""}
+    calls[-1].end["attempts"] = 0
+    journal = [
+        Entry(
+            sequence=number, at_ms=round(travelled[number]), method="DELETE",
+            path=f"/v3/orders/{PAIR}/{number}", call="cancel_order", query="", header_names=(),
+            body_length=0, nonce=number, key_fingerprint=fingerprint("another"),
+            triple_fingerprint=None, http_connection=1, fault=None, status=200,
+        )
+        for number in range(arrived)
+    ]  # fmt: skip
+    it._began, it._short, it._limits = 0.0, True, SHORT
+    it._calls = {each.order_id: each for each in calls}
+    it._stalls, it._failures, it._kills, it._probe, it._policy = [], [], [], [], {"in_flight": 1}
+    it._sandbox = cast("Sandbox", SimpleNamespace(journal=journal, accounts=(key,)))
+    oracle = Oracle(it)
+    oracle._nobody_starves()
+    assert len(oracle._found) == (arrived < 15)

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -126,6 +127,10 @@ QUOTES: dict[str, Callable[[dict[str, str]], str]] = {
     "signature's half": lambda own: own["signature"][:48],
     "decoded payload's beginning": lambda own: own["decoded"][:21],
     "e-mail's beginning": lambda _: CREDENTIALS.identity.reveal()[:9],
+    "key in capitals": lambda own: own["apikey"].upper(),
+    "signature in capitals": lambda own: own["signature"].upper(),
+    "e-mail in another case": lambda _: CREDENTIALS.identity.reveal().swapcase(),
+    "e-mail of a URL": lambda _: quote(CREDENTIALS.identity.reveal()),
     "all": lambda own: " / ".join(own.values()),
 }
 
@@ -161,7 +166,7 @@ async def test_the_refusal_of_a_stream_is_masked_too(caplog: pytest.LogCaptureFi
     def serve(peer: Peer, _: int) -> None:
         own.update(signed(peer.read()))
         arrived.set()
-        quotes = [quote(own) for quote in QUOTES.values()]
+        quotes = [part(own) for part in QUOTES.values()]
         body = json.dumps({"error": f"not valid: {' | '.join(quotes)}"}).encode()
         peer.send(answer(body, "401 Unauthorized"))
 
