@@ -2,6 +2,8 @@
 
 import base64
 import gc
+import hmac
+import itertools
 import json
 import logging
 import pickle
@@ -267,3 +269,26 @@ def test_the_password_of_a_malformed_url_is_in_no_traceback(use: Callable[[], ob
                 assert PASSWORD not in text, frame
         assert PASSWORD not in str(chain)
         chain = chain.__context__
+
+
+@pytest.mark.parametrize("time", [1, 2], ids=["to send", "at a refusal"])
+def test_ctrl_c_while_a_request_is_signed_shows_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, time: int
+) -> None:
+    """At a refusal it is signed again, to know what the exchange's message must not quote."""
+    times, sign = itertools.count(1), hmac.digest
+
+    def digest(key: bytes, text: bytes, kind: Any) -> bytes:
+        if next(times) == time:
+            raise KeyboardInterrupt
+        return sign(key, text, kind)
+
+    credentials = Credentials("CANARY-key", "CANARY-secret", "CANARY@example.com")
+    with (
+        wire(b'{"error": "no"}', "401 Unauthorized") as server,
+        connect(credentials, base_url=server.base_url) as client,
+    ):
+        monkeypatch.setattr(hmac, "digest", digest)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            cancel_order.sync(*ORDER, client=client)
+    assert not leaks(as_printed(caught.value))

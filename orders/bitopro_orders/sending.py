@@ -513,10 +513,18 @@ class Sender:
 
     def _secrets(self, progress: _Progress) -> list[Secret]:
         """Return what no message of the other side may repeat: what the attempt was signed with."""
-        signed = self._signer.headers(
-            progress.message.method, progress.message.body, progress.nonce
-        )
-        return [self.credentials.identity, *map(Secret, signed.values())]
+        message = progress.message
+        try:
+            # The headers have no name here: a traceback may show variables.
+            secrets = map(
+                Secret,
+                self._signer.headers(message.method, message.body, progress.nonce).values(),
+            )
+        except BaseException as error:
+            # Should Ctrl-C come, its traceback would show those of the signing.
+            error.__traceback__ = None
+            raise
+        return [self.credentials.identity, *secrets]
 
     def _fate(
         self,
