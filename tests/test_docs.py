@@ -151,3 +151,9 @@ def test_every_error_word_of_the_command_line_is_explained() -> None:
     words = re.findall(r'"([a-z_]+)", (?:[A-Z_]+)\b', inspect.getsource(codes.word_and_code))
     assert len(set(words)) == 12
     assert [word for word in words if f"`{word}`" not in page] == []
+
+
+def test_each_item_of_a_list_begins_a_line() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]:
+        text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+        assert re.findall(r"[.;:)] (?:-|\d+\.)\s+[A-Z`*].*", text) == [], page.name
