@@ -13,9 +13,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
-from bitopro_auth import Credentials
+from bitopro_auth import BitoProAuth, Credentials
 from bitopro_client.api.orders import cancel_order
 from bitopro_client.models import CancelledOrder
 from bitopro_orders import (
@@ -271,9 +272,23 @@ def test_the_password_of_a_malformed_url_is_in_no_traceback(use: Callable[[], ob
         chain = chain.__context__
 
 
-@pytest.mark.parametrize("time", [1, 2], ids=["to send", "at a refusal"])
+def _ours(credentials: Credentials, base_url: str) -> None:
+    with connect(credentials, base_url=base_url) as client:
+        cancel_order.sync(*ORDER, client=client)
+
+
+def _through_httpx(credentials: Credentials, base_url: str) -> None:
+    with httpx.Client(auth=BitoProAuth(credentials, hosts={"127.0.0.1"})) as client:
+        client.delete(f"{base_url}/orders/BTC_TWD/2959906694")
+
+
+@pytest.mark.parametrize(
+    ("send", "time"),
+    [(_ours, 1), (_ours, 2), (_through_httpx, 1)],
+    ids=["to send", "at a refusal", "through httpx"],
+)
 def test_ctrl_c_while_a_request_is_signed_shows_nothing_of_it(
-    monkeypatch: pytest.MonkeyPatch, time: int
+    monkeypatch: pytest.MonkeyPatch, send: Callable[[Credentials, str], None], time: int
 ) -> None:
     """At a refusal it is signed again, to know what the exchange's message must not quote."""
     times, sign = itertools.count(1), hmac.digest
@@ -284,11 +299,17 @@ def test_ctrl_c_while_a_request_is_signed_shows_nothing_of_it(
         return sign(key, text, kind)
 
     credentials = Credentials("CANARY-key", "CANARY-secret", "CANARY@example.com")
-    with (
-        wire(b'{"error": "no"}', "401 Unauthorized") as server,
-        connect(credentials, base_url=server.base_url) as client,
-    ):
+    with wire(b'{"error": "no"}', "401 Unauthorized") as server:
         monkeypatch.setattr(hmac, "digest", digest)
         with pytest.raises(KeyboardInterrupt) as caught:
-            cancel_order.sync(*ORDER, client=client)
+            send(credentials, server.base_url)
+    assert not leaks(as_printed(caught.value))
+
+
+def test_a_refusal_that_quotes_the_key_without_end_is_masked_and_holds_up_nothing() -> None:
+    body = json.dumps({"error": "CANARY-key " * 500_000}).encode()
+    credentials = Credentials("CANARY-key", "CANARY-secret", "CANARY@example.com")
+    with wire(body, "401 Unauthorized") as server, pytest.raises(BitoProError) as caught:
+        _ours(credentials, server.base_url)
+    assert "*** *** ***" in str(caught.value)
     assert not leaks(as_printed(caught.value))

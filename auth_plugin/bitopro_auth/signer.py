@@ -48,12 +48,17 @@ class Signer:
             body: The body as it is sent.
             nonce: Milliseconds since the epoch.
         """
-        return signed_headers(
-            identity_json(self._credentials.identity, nonce)
-            if method in {"GET", "DELETE"}
-            else body,
-            self._credentials,
-        )
+        try:
+            return signed_headers(
+                identity_json(self._credentials.identity, nonce)
+                if method in {"GET", "DELETE"}
+                else body,
+                self._credentials,
+            )
+        except BaseException as error:
+            # Should Ctrl-C come, its traceback would show the variables of the signing.
+            error.__traceback__ = None
+            raise
 
 
 @cache

@@ -514,17 +514,14 @@ class Sender:
     def _secrets(self, progress: _Progress) -> list[Secret]:
         """Return what no message of the other side may repeat: what the attempt was signed with."""
         message = progress.message
-        try:
-            # The headers have no name here: a traceback may show variables.
-            secrets = map(
+        # The headers have no name here: a traceback may show variables.
+        return [
+            self.credentials.identity,
+            *map(
                 Secret,
                 self._signer.headers(message.method, message.body, progress.nonce).values(),
-            )
-        except BaseException as error:
-            # Should Ctrl-C come, its traceback would show those of the signing.
-            error.__traceback__ = None
-            raise
-        return [self.credentials.identity, *secrets]
+            ),
+        ]
 
     def _fate(
         self,
