@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from attrs import field, frozen
+from attrs import frozen
 
 from tests.support import ROOT
 
 BLOCK = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 #: No settings of this checkout, nothing written beside the tests, and warnings are errors.
 PYTEST = ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "-p", "no:cacheprovider"]
-
+#: What takes longer hangs.
 LONGEST_SECONDS = 60
 
 
@@ -30,16 +30,15 @@ class Block:
         name: The page, and which of its blocks it is.
         code: It.
         prints: What the page says it prints, if it does.
-        is_test: Whether pytest runs it.
     """
 
     name: str
     code: str
     prints: str
-    is_test: bool = field(init=False)
 
-    @is_test.default
-    def _has_tests(self) -> bool:
+    @property
+    def is_test(self) -> bool:
+        """Whether pytest runs it."""
         return re.search(r"^def test_", self.code, re.MULTILINE) is not None
 
     @contextmanager
