@@ -37,7 +37,7 @@ from tests.outcomes.support import (
     order_in,
     requests_for,
 )
-from tests.support import HASTY, credentials_of, hasty, wire
+from tests.support import credentials_of, leaping, wire
 
 Confirm = Callable[..., CancelOutcome]
 ConfirmAt = Callable[..., CancelOutcome]
@@ -108,11 +108,8 @@ def test_an_order_is_still_open_when_every_cancel_is_refused(
     bitopro_sandbox.faults.add(faults.status(status), method="DELETE", times=OFTEN)
     before = bitopro_sandbox.book.snapshot()
     # A limit or a clock says nothing of the order: the cancel is tried until the time is over, and
-    # the last reading must not be old then, so time passes less quickly.
-    seconds, timing = (12, hasty(4)) if status in {409, 429} else (100, HASTY)
-    outcome = confirm_at(
-        lambda: hasty_client_of(bitopro_sandbox, timing=timing), *order, timeout=seconds
-    )
+    # the last reading must not be old then.
+    outcome = confirm_at(lambda: client_of(bitopro_sandbox, timing=leaping()), *order, timeout=100)
     assert outcome.state is State.OPEN
     assert outcome.evidence == order_in(bitopro_sandbox, order[1])
     assert outcome.attempts == deletes(bitopro_sandbox, order[1]) >= 3
