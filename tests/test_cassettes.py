@@ -68,22 +68,24 @@ def account(request: pytest.FixtureRequest, record_mode: str) -> Iterator[dict[s
 
 
 def test_a_cancel(account: dict[str, Any]) -> None:
-    with connect(**account, transport=httpx.HTTPTransport()) as client:
+    with httpx.HTTPTransport() as transport, connect(**account, transport=transport) as client:
         cancelled = cancel_order.sync("BTC_TWD", "2959906694", client=client)
     assert cancelled.order_id == "2959906694"
 
 
 async def test_a_cancel_async(account: dict[str, Any]) -> None:
-    async with connect(**account, transport=httpx.AsyncHTTPTransport()) as client:
-        cancelled = await cancel_order.asyncio(
-            "BTC_TWD", "2959906694", client=client, is_all_strategy_canceled=False
-        )
+    async with httpx.AsyncHTTPTransport() as transport:
+        async with connect(**account, transport=transport) as client:
+            cancelled = await cancel_order.asyncio(
+                "BTC_TWD", "2959906694", client=client, is_all_strategy_canceled=False
+            )
     assert cancelled.order_id == "2959906694"
 
 
 def test_an_unknown_order(account: dict[str, Any]) -> None:
     with (
-        connect(**account, transport=httpx.HTTPTransport()) as client,
+        httpx.HTTPTransport() as transport,
+        connect(**account, transport=transport) as client,
         pytest.raises(NotFoundError),
     ):
         cancel_order.sync("BTC_TWD", "1", client=client)
@@ -92,7 +94,8 @@ def test_an_unknown_order(account: dict[str, Any]) -> None:
 def test_a_wrong_key(account: dict[str, Any]) -> None:
     account = {**account, "credentials": Credentials("wrong", "wrong", "wrong@example.com")}
     with (
-        connect(**account, transport=httpx.HTTPTransport()) as client,
+        httpx.HTTPTransport() as transport,
+        connect(**account, transport=transport) as client,
         pytest.raises(AuthenticationError),
     ):
         cancel_order.sync("BTC_TWD", "2959906694", client=client)
@@ -102,7 +105,8 @@ def test_what_was_not_recorded_is_not_answered(account: dict[str, Any], record_m
     if record_mode != "none":
         pytest.skip("only a replay has nothing to answer with")
     with (
-        connect(**account, transport=httpx.HTTPTransport()) as client,
+        httpx.HTTPTransport() as transport,
+        connect(**account, transport=transport) as client,
         pytest.raises(Exception, match="CannotOverwriteExistingCassetteException"),
     ):
         cancel_order.sync("BTC_TWD", "2959906694", client=client)

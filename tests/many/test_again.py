@@ -30,20 +30,23 @@ Do = Any
 
 
 class Unreachable(httpx.AsyncBaseTransport):
-    """An exchange that cannot be reached by the first requests to cancel."""
+    """An exchange that cannot be reached by the first requests to cancel.
+
+    Each request has a pool of its own, closed with it: one that is cut off may leave its connection
+    there, and nobody else could close it in the loop that opened it.
+    """
 
     def __init__(self, times: int) -> None:
         self.times = times
-        self._inner = httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "GET" and self.times > 0:
             self.times -= 1
             raise httpx.ConnectError("no route", request=request)
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+        async with httpx.AsyncHTTPTransport() as pool:
+            response = await pool.handle_async_request(request)
+            content = await response.aread()
+        return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 
 def unreachable(sandbox: Sandbox, times: int) -> Any:
