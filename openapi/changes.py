@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import command_line
 import surface
 import yaml
 from spec_changes import Change, Kind, Specs
@@ -24,7 +25,7 @@ Node = Any
 
 
 class State(NamedTuple):
-    """What is compared: the two documents and the surface of every package."""
+    """What is compared: the two documents, and the surface of the packages and the command line."""
 
     version: str
     specs: Mapping[str, Node]
@@ -94,6 +95,8 @@ def compare(before: State, after: State) -> list[Change]:
     for package in surface.PACKAGES:
         texts = [state.surfaces.get(package, "") for state in (before, after)]
         found += surface_changes(*texts)
+    texts = [state.surfaces.get(command_line.NAME, "") for state in (before, after)]
+    found += command_line.changes(*texts)
     return sorted(found, key=lambda each: -each.kind)
 
 
@@ -117,9 +120,9 @@ def shortcomings(changes: list[Change], before: State, version: str, changelog: 
         Kind.ADDITIVE: ("Added", "Changed", "Deprecated"),
         Kind.WORDING: ("Added", "Changed", "Deprecated", "Fixed", "Removed", "Security"),
     }
-    words = set(re.findall(r"\w+", top))
+    words = set(re.findall(r"\w+", top)) | set(re.findall(r"[-\w]+", top))
     for each in changes:
-        last = {re.findall(r"\w+", name)[-1] for name in each.names if ".*." not in name}
+        last = {re.findall(r"[-\w]+", name)[-1] for name in each.names if ".*." not in name}
         if each.kind is Kind.BREAKING and last and not last & words:
             found.append(f"the changelog's top does not name {' or '.join(sorted(last))}")
     for kind in sorted({each.kind for each in changes}, reverse=True):
