@@ -47,7 +47,7 @@ drift: .venv-generator/ready .venv/ready  ## fail if the client is not what the 
 	$(GENERATOR) openapi/generate.py --check
 	$(BIN)/python openapi/surface.py --check
 
-REPORT := $(addprefix openapi/,surface.py command_line.py spec_changes.py surface_changes.py changes.py)
+REPORT := $(addprefix openapi/,surface.py command_line.py spec_changes.py surface_changes.py report.py changes.py)
 .PHONY: surface change-report
 surface: .venv/ready  ## write openapi/surface, what importers see, anew
 	$(BIN)/python openapi/surface.py $(RELEASE:%=--release)

@@ -84,7 +84,7 @@ def changes(before: str, after: str) -> Iterator[Change]:
     """Compare what the command line takes with what it took."""
     if bool(before) is not bool(after):
         kind = Kind.ADDITIVE if after else Kind.BREAKING
-        yield Change(kind, f"{NAME}, the command line: {'added' if after else 'removed'}", (NAME,))
+        yield Change(kind, f"the command line {NAME}: {'added' if after else 'removed'}", (NAME,))
         return
     old, new = (yaml.safe_load(each) or {} for each in (before, after))
     yield from code_changes(old.pop(CODES, {}), new.pop(CODES, {}))

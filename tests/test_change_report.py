@@ -17,9 +17,9 @@ from tests.support import ROOT
 from tests.test_spec import DOCUMENT, STREAMS, Document, body, cancel, operation, parameter
 
 sys.path.insert(0, str(ROOT / "openapi"))
-surface, command_line, spec_changes, surface_changes, changes = map(
+surface, command_line, spec_changes, surface_changes, reports, changes = map(
     importlib.import_module,
-    ["surface", "command_line", "spec_changes", "surface_changes", "changes"],
+    ["surface", "command_line", "spec_changes", "surface_changes", "report", "changes"],
 )
 Kind = spec_changes.Kind
 WORDING, ADDITIVE, BREAKING = Kind.WORDING, Kind.ADDITIVE, Kind.BREAKING
@@ -496,8 +496,8 @@ def test_a_new_order_of_the_exit_codes_and_a_new_command_line_are_said_once() ->
     ]
     added, removed = command_line.changes("", COMMAND_LINE), command_line.changes(COMMAND_LINE, "")
     assert [(e.kind, e.what) for each in (added, removed) for e in each] == [
-        (ADDITIVE, "bitopro, the command line: added"),
-        (BREAKING, "bitopro, the command line: removed"),
+        (ADDITIVE, "the command line bitopro: added"),
+        (BREAKING, "the command line bitopro: removed"),
     ]
 
 
@@ -633,18 +633,114 @@ def test_an_edit_is_reported_and_refused(
     connection = checkout / "orders" / "bitopro_orders" / "connection.py"
     text = connection.read_text("utf-8")
     connection.write_text(text.replace("    egress: str = ", "    outlet: str = "), "utf-8")
+    commands = checkout / "orders" / "bitopro_orders" / "cli" / "commands.py"
+    text = commands.read_text("utf-8")
+    commands.write_text(text.replace("default=8787", "default=8788"), "utf-8")
     assert changes.main() == 1
     said = capsys.readouterr().out
-    assert "## Breaking: 2\n" in said
+    assert "## Breaking: 3\n" in said
     assert "operation cancelOrder: x-rate-limit" in said
-    assert f"({CANCEL})" in said
-    assert "bitopro_orders.connect(egress=): removed" in said
-    assert "bitopro_orders.connect(outlet=): added" in said
+    assert f"(`{CANCEL}`)" in said
+    assert "`bitopro_orders.connect(egress=)`: removed" in said
+    assert "`bitopro_orders.connect(outlet=)`: added" in said
+    assert "`bitopro sandbox --port`: default: `8787` → `8788`" in said
     assert "NOT YET: the version is" in said
 
     monkeypatch.setattr(surface, "version", lambda root: "9.0.0")
     assert changes.main() == 1, "the changelog is not about it"
     assert "NOT YET: the version is" not in capsys.readouterr().out
+
+
+def lines(found: list[Any]) -> dict[str, list[str]]:
+    """Return the lines of the report, by heading."""
+    text = reports.report(sorted(found, key=lambda e: -e.kind), "t", "0.2.0", "0.2.0")
+    head, *sections = text.split("\n## ")
+    assert head.startswith("# Changes since t\n")
+    parts = [section.partition("\n\n") for section in sections]
+    return {title: body.strip().split("\n") for title, _, body in parts}
+
+
+def test_what_changed_alike_is_one_line() -> None:
+    def all_of_them(document: Document) -> None:
+        for item in document["paths"].values():
+            for each in item.values():
+                each["deprecated"] = True
+                each["description"] = "It."
+                each["tags"] = ["cancels"]
+
+    said = lines(judge(all_of_them, DOCUMENT))
+    assert list(said) == ["Breaking: 6", "Additive: 6", "Wording: 6"]
+    operations = (
+        "- operation cancelAllOrdersOfAllPairs, cancelAllOrdersOfPair, cancelOrder, "
+        "cancelOrderBatch, getOrder, listOpenOrders: "
+    )
+    modules = (
+        " (`bitopro_client.api.orders.{cancel_all_orders_of_all_pairs, cancel_all_orders_of_pair, "
+        "cancel_order, cancel_order_batch, get_order, list_open_orders}`)"
+    )
+    assert said["Breaking: 6"] == [f"{operations}tags: `['orders']` → `['cancels']`{modules}"]
+    assert said["Additive: 6"] == [f"{operations}deprecated: nothing → `True`{modules}"]
+    assert len(said["Wording: 6"]) == 1
+    assert said["Wording: 6"][0].startswith("- reworded: operation cancelAllOrdersOfAllPairs: des")
+
+
+def test_alike_members_of_alike_owners_are_one_line() -> None:
+    names = {
+        BREAKING: ["p.f(a=)", "p.g(a=)", "p.f(b=)", "p.g(b=)", "p.h(b=)", "bitopro --yes"],
+        ADDITIVE: ["bitopro_a.One.x", "bitopro_a.One.__init__(x=)", "bitopro_a.*.Two", "bitopro_b"],
+        WORDING: ["info"],
+    }
+    names[BREAKING] += ["bitopro open --yes", "bitopro list --yes", "bitopro list --no"]
+    found = [
+        spec_changes.Change(kind, "info reworded" if kind is WORDING else f"{name}: gone", (name,))
+        for kind, some in reversed(names.items())
+        for name in some
+    ]
+    assert lines(found) == {
+        "Breaking: 9": [
+            "- p.{f, g}(a=, b=): gone",
+            "- p.h(b=): gone",
+            "- `{bitopro, bitopro open} --yes`: gone",
+            "- `bitopro list --yes, --no`: gone",
+        ],
+        "Additive: 4": [
+            "- `bitopro_a.One.x`: gone",
+            "- `bitopro_a.One(x=)`: gone",
+            "- `bitopro_a.*.Two`: gone",
+            "- `bitopro_b`: gone",
+        ],
+        "Wording: 1": ["- reworded: info", "", reports.NOTE],
+    }
+
+
+def test_no_breaking_change_is_lost_in_the_lines() -> None:
+    """Of all that was changed since 0.1.0, and by every edit of this file at once."""
+    found = changes.compare(changes.base("0.1.0"), changes.work_tree(ROOT))
+    for edit, *_ in EDITS.values():
+        found += judge(edit, DOCUMENT)
+    for old, new, *_ in SURFACES.values():
+        found += surface_changes.surface_changes(STUBS, STUBS.replace(old, new, 1))
+    for old, new, *_ in COMMAND_LINES.values():
+        found += command_line.changes(COMMAND_LINE, COMMAND_LINE.replace(old, new, 1))
+    breaking = list(dict.fromkeys(each for each in found if each.kind is BREAKING))
+    assert len(breaking) > 90
+    (said,) = lines(breaking).values()
+    assert len(said) < len(breaking)
+    for each in breaking:
+        subject, _, verdict = each.what.partition(": ")
+        words = {subject.split()[0].partition(".")[0], *each.names}
+        last = [word.replace(".__init__(", "(").split(".")[-1].split("(")[-1] for word in words]
+        ends = [word.rstrip(")").split(" ")[-1] for word in last]
+        assert [s for s in said if f": {verdict}" in s and all(end in s for end in ends)], each
+
+
+def test_what_the_spec_and_the_surface_say_alike_is_said_once() -> None:
+    found = changes.compare(changes.base("0.1.0"), changes.work_tree(ROOT))
+    what = [each.what for each in found]
+    assert "operation listOpenOrders: added" in what
+    assert "bitopro_client.api.orders.list_open_orders: added" not in what
+    assert "schema OpenOrders: added" in what
+    assert "bitopro_client.models.OpenOrders: added" not in what
 
 
 def test_a_base_that_is_none_is_named() -> None:
@@ -660,6 +756,7 @@ def test_the_last_release_is_the_base() -> None:
     found = [each.what for each in changes.compare(old, changes.work_tree(ROOT))]
     assert "bitopro_orders.OrdersClient.next_nonce: removed" in found
     assert "operation listOpenOrders: added" in found
+    assert "bitopro_sandbox.Entry.__init__(call=): added, and must be given" in found
 
 
 def test_a_renamed_operation_is_nothing_new() -> None:
