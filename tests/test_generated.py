@@ -207,6 +207,22 @@ def test_the_folder_says_where_to_fix_things() -> None:
     assert "make generate" in text
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["NAMES=generator"], "generator"),
+        ([], "dev examples generator benchmarks referees release docs"),
+    ],
+)
+def test_the_generator_is_locked_alone_or_all_are(given: list[str], names: str) -> None:
+    command = ["make", "-n", "lock", *given]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert f"for name in {names}; do" in run.stdout
+    files = {file.stem for file in (ROOT / "requirements").glob("*.in")}
+    assert set(names.split()) <= files
+    assert given or set(names.split()) == files
+
+
 def test_the_type_checker_forgets_what_was_renamed_and_renamed_back(tmp_path: Path) -> None:
     """Its cache keeps that a module is missing, also when it is there again."""
     (tmp_path / ".venv").mkdir()
