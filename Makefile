@@ -47,7 +47,7 @@ drift: .venv-generator/ready .venv/ready  ## fail if the client is not what the 
 	$(GENERATOR) openapi/generate.py --check
 	$(BIN)/python openapi/surface.py --check
 
-REPORT := $(addprefix openapi/,surface.py spec_changes.py surface_changes.py changes.py)
+REPORT := $(addprefix openapi/,surface.py command_line.py spec_changes.py surface_changes.py report.py changes.py)
 .PHONY: surface change-report
 surface: .venv/ready  ## write openapi/surface, what importers see, anew
 	$(BIN)/python openapi/surface.py $(RELEASE:%=--release)
@@ -93,8 +93,8 @@ release-check: .venv-release/ready release/node_modules/ready  ## build what is 
 build: .venv/ready  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
-lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt
-	for name in dev examples generator benchmarks referees release docs; do \
+lock: .venv-lock/ready  ## compile requirements/*.in into pinned, hashed *.txt (NAMES=generator)
+	for name in $(or $(NAMES),dev examples generator benchmarks referees release docs); do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt \

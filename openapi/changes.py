@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import command_line
 import surface
 import yaml
+from report import report
 from spec_changes import Change, Kind, Specs
 from surface_changes import surface_changes
 
@@ -24,7 +26,7 @@ Node = Any
 
 
 class State(NamedTuple):
-    """What is compared: the two documents and the surface of every package."""
+    """What is compared: the two documents, and the surface of the packages and the command line."""
 
     version: str
     specs: Mapping[str, Node]
@@ -94,7 +96,21 @@ def compare(before: State, after: State) -> list[Change]:
     for package in surface.PACKAGES:
         texts = [state.surfaces.get(package, "") for state in (before, after)]
         found += surface_changes(*texts)
-    return sorted(found, key=lambda each: -each.kind)
+    texts = [state.surfaces.get(command_line.NAME, "") for state in (before, after)]
+    found += command_line.changes(*texts)
+    said = {once for each in found for once in said_twice(each)}
+    kept = [each for each in found if (each.kind, each.what) not in said]
+    return sorted(kept, key=lambda each: -each.kind)
+
+
+def said_twice(change: Change) -> Iterator[tuple[Kind, str]]:
+    """Yield what the surface says, too, of an operation, a model or a property of the spec."""
+    place = {"operation": "bitopro_client.api.", "schema": "bitopro_client.models."}
+    prefix = place.get(change.what.partition(" ")[0])
+    verdict = change.what.rpartition(": ")[2]
+    if prefix and verdict in ("added", "removed"):
+        names = [name for name in change.names if name.startswith(prefix)]
+        yield from ((change.kind, f"{name}: {verdict}") for name in names)
 
 
 def shortcomings(changes: list[Change], before: State, version: str, changelog: str) -> list[str]:
@@ -117,9 +133,9 @@ def shortcomings(changes: list[Change], before: State, version: str, changelog: 
         Kind.ADDITIVE: ("Added", "Changed", "Deprecated"),
         Kind.WORDING: ("Added", "Changed", "Deprecated", "Fixed", "Removed", "Security"),
     }
-    words = set(re.findall(r"\w+", top))
+    words = set(re.findall(r"\w+", top)) | set(re.findall(r"[-\w]+", top))
     for each in changes:
-        last = {re.findall(r"\w+", name)[-1] for name in each.names if ".*." not in name}
+        last = {re.findall(r"[-\w]+", name)[-1] for name in each.names if ".*." not in name}
         if each.kind is Kind.BREAKING and last and not last & words:
             found.append(f"the changelog's top does not name {' or '.join(sorted(last))}")
     for kind in sorted({each.kind for each in changes}, reverse=True):
@@ -144,21 +160,6 @@ def disagreements(state: State, released: Collection[str], changelog: str) -> li
     return found
 
 
-def report(changes: list[Change], since: str, before: State, version: str) -> str:
-    """Return the changes as Markdown."""
-    lines = [f"# Changes since {since}", ""]
-    if changes:
-        least = smallest(before.version, changes[0].kind)
-        lines += [f"The smallest version allowed is {least}; this is {version}."]
-    for kind in reversed(Kind):
-        some = [each for each in changes if each.kind is kind]
-        lines += ["", f"## {kind.name.capitalize()}: {len(some)}", ""] if some else []
-        for each in some:
-            others = [name for name in each.names if name not in each.what]
-            lines += [f"- {each.what}" + (f" ({', '.join(others)})" if others else "")]
-    return "\n".join(lines)
-
-
 def main() -> int:
     """Print the report; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -166,7 +167,8 @@ def main() -> int:
     arguments = parser.parse_args()
     before, after = base(arguments.base), work_tree(surface.ROOT)
     changes = compare(before, after)
-    print(report(changes, arguments.base or before.version, before, after.version))
+    least = smallest(before.version, changes[0].kind) if changes else ""
+    print(report(changes, arguments.base or before.version, least, after.version))
     changelog = (surface.ROOT / "CHANGELOG.md").read_text("utf-8")
     found = shortcomings(changes, before, after.version, changelog)
     found += disagreements(after, [each.name for each in surface.RELEASED.iterdir()], changelog)

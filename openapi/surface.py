@@ -3,6 +3,7 @@
 One text a package, as Python stubs: what `__all__` names, each with its signature, types, defaults
 and public members, and the types of ours that these lead to. It is read from the source, nothing is
 imported. Of the operations the text says, too, what the spec demands and Python does not show.
+The text of the command line is from `command_line.py`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import command_line
 import yaml
 from rules import resolved
 
@@ -319,9 +321,10 @@ def wire(document: Any) -> Iterator[str]:  # noqa: ANN401 - as YAML gives it
 
 
 def surfaces(root: Path) -> dict[str, str]:
-    """Return the surface of every package of a checkout."""
+    """Return the surface of every package of a checkout, and of the command line."""
     found = {package: surface(Source(root), package) for package in PACKAGES}
     document = yaml.safe_load((root / "openapi" / "bitopro.yaml").read_text("utf-8"))
+    found[command_line.NAME] = command_line.text(root, PACKAGES.values())
     found["bitopro_client"] += "\n".join(["", "# on the wire", *wire(document), ""])
     return found
 

@@ -154,7 +154,10 @@ def function_changes(was: Function, now: Function) -> Iterator[tuple[Kind, str]]
             continue
         mine = new[name]
         if name not in old:
-            yield Kind.BREAKING if mine.default is None else Kind.ADDITIVE, f"{where}: added"
+            if mine.default is None:
+                yield Kind.BREAKING, f"{where}: added, and must be given"
+            else:
+                yield Kind.ADDITIVE, f"{where}: added"
             continue
         theirs = old[name]
         if theirs.place not in (-1, mine.place):

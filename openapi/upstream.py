@@ -1,8 +1,8 @@
 """What we use of openapi-python-client, and what has changed there: `make drift` asks it.
 
-No other file imports that package, and no template has a name of it that is not listed here. The
-templates that ours stand for or import from are kept in `templates/upstream`, as they were when
-ours were last looked at. `--record` keeps them as they are now: docs/upgrading-the-generator.md.
+No other file imports that package, and no template has a name of it that is not listed here. Its
+templates are kept in `templates/upstream`, as they were when ours were last compared with them.
+`--record` keeps them as they are now: docs/upgrading-the-generator.md.
 """
 
 import argparse
@@ -18,11 +18,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, nodes
+
 NAME = "openapi_python_client"
 VERSION = version(NAME)
 HERE = Path(__file__).resolve().parent
+PACKAGE = Path(str(find_spec(NAME).origin)).parent  # type: ignore[union-attr]
 TEMPLATES = HERE / "templates"
 RECORDED = TEMPLATES / "upstream"
+PARSER = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False)  # noqa: S701
 #: Every name that is used here, with the parameters that are given.
 CALLED: Mapping[str, tuple[str, ...]] = {
     "Project": ("openapi", "config", "custom_template_path"),
@@ -46,15 +50,19 @@ IN_TEMPLATES = {
         "list_all_parameters", "relative_imports", "responses",
     ),
     "parser.responses.Responses": ("patterns",),
+    "parser.responses.JSON_SOURCE": ("attribute",),
     "parser.responses.Response": ("status_code", "prop", "source"),
     "parser.responses.HTTPStatusPattern": ("pattern",),
     "parser.properties.protocol.PropertyProtocol": (
         "name", "python_name", "required", "template", "to_string", "to_docstring",
         "get_type_string",
     ),
+    "parser.properties.ModelProperty": ("lazy_imports",),
     "schema.untrusted_string.UntrustedString": ("get_untrusted_value",),
     "strings.PythonCode": ("as_unembedded_code",),
 }  # fmt: skip
+#: What our templates have from elsewhere: the spec, and a line of Python.
+NOT_UPSTREAMS = {"document", "raw", "schema", "schemas", "import"}
 FILTERS = ("as_unembedded_code", "in_double_quote_literal", "safe_for_docstring")
 
 
@@ -77,7 +85,7 @@ def missing() -> Iterator[str]:
     """Yield a line for each name of openapi-python-client that is used here and not there."""
     for path, parameters in CALLED.items():
         if (found := of_upstream(path)) is None:
-            yield f"{NAME}.{path}: there is no such name"
+            yield f"{NAME}.{path}: there is no such name{elsewhere(path)}"
             continue
         known = inspect.signature(found).parameters
         for each in parameters:
@@ -85,10 +93,11 @@ def missing() -> Iterator[str]:
                 yield f"{NAME}.{path}: has no parameter {each}"
     for path, attributes in {**READ, **IN_TEMPLATES}.items():
         if (found := of_upstream(path)) is None:
-            yield f"{NAME}.{path}: there is no such name"
+            yield f"{NAME}.{path}: there is no such name{elsewhere(path)}"
             continue
-        bases = inspect.getmro(found)
+        bases = inspect.getmro(found) if inspect.isclass(found) else ()
         known = {name for each in bases for name in (*vars(each), *inspect.get_annotations(each))}
+        known |= set(found) if isinstance(found, Mapping) else set()
         yield from (f"{NAME}.{path}: has no {each}" for each in attributes if each not in known)
     filters = of_upstream("TEMPLATE_FILTERS") or {}
     yield from (f"{NAME}: has no filter {each}" for each in FILTERS if each not in filters)
@@ -97,22 +106,65 @@ def missing() -> Iterator[str]:
         yield f"{NAME}.Project: sets no env"
 
 
-def used_templates() -> Iterator[str]:
-    """Yield the names of upstream's templates that ours stand for or import from."""
-    originals = installed()
-    for file in sorted(TEMPLATES.rglob("*.jinja")):
-        if RECORDED in file.parents:
-            continue
-        if file.parent == TEMPLATES:
-            yield file.name
-        named = re.findall(r'{% (?:from|import|include|extends) "(.+?)"', file.read_text("utf-8"))
-        yield from (name for name in named if name in originals)
+def elsewhere(path: str) -> str:
+    """Return where else in the package the last part of a dotted path is defined."""
+    definition = re.compile(rf"^(?:class|def) {path.rpartition('.')[2]}\b", re.MULTILINE)
+    files = [f for f in sorted(PACKAGE.rglob("*.py")) if definition.search(f.read_text("utf-8"))]
+    names = [f.relative_to(PACKAGE).as_posix() for f in files]
+    return f"; defined in {', '.join(names)}" if names else ""
+
+
+def ours() -> dict[str, nodes.Template]:
+    """Return our own templates, parsed, by their path in the folder."""
+    return {
+        name: PARSER.parse(text)
+        for name, text in texts_in(TEMPLATES).items()
+        if not name.startswith(f"{RECORDED.name}/")
+    }
+
+
+def unlisted() -> Iterator[str]:
+    """Yield a line for each attribute that our templates use and that is not listed above."""
+    listed = {name for names in IN_TEMPLATES.values() for name in names}
+    for template, tree in ours().items():
+        for node in tree.find_all(nodes.Getattr):
+            root: nodes.Node = node
+            while isinstance(root, (nodes.Getattr, nodes.Getitem, nodes.Call)):
+                root = root.node
+            is_upstreams = not (isinstance(root, nodes.Name) and root.name in NOT_UPSTREAMS)
+            if is_upstreams and node.attr not in listed:
+                yield f"{template}: uses {node.attr}, which openapi/upstream.py does not list"
+
+
+def missing_macros() -> Iterator[str]:
+    """Yield a line for each macro of upstream's that our templates import and that is gone."""
+    originals = {name: PARSER.parse(text) for name, text in installed().items()}
+    for template, tree in ours().items():
+        for node in tree.find_all(nodes.FromImport):
+            name = upstreams_name(node.template)
+            if name not in originals:
+                continue
+            known = {macro.name for macro in originals[name].find_all(nodes.Macro)}
+            names = [each if isinstance(each, str) else each[0] for each in node.names]
+            for each in names:
+                if each not in known:
+                    yield f"{name}: has no macro {each}, which {template} imports"
+
+
+def gone_names() -> list[str]:
+    """Return a line for each name that must be seen to before anything is generated."""
+    return [*missing(), *missing_macros(), *unlisted()]
+
+
+def upstreams_name(named: nodes.Expr) -> str:
+    """Return the name at upstream's of a template that one of ours names."""
+    name = named.value if isinstance(named, nodes.Const) else ""
+    return str(name).removeprefix(f"{RECORDED.name}/")
 
 
 def installed() -> dict[str, str]:
     """Return upstream's templates, as they are installed, by name."""
-    spec = find_spec(NAME)
-    return texts_in(Path(str(spec.origin)).parent / "templates") if spec else {}
+    return texts_in(PACKAGE / "templates")
 
 
 def texts_in(folder: Path) -> dict[str, str]:
@@ -121,29 +173,40 @@ def texts_in(folder: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): file.read_text("utf-8") for file in files}
 
 
-def changed_templates() -> Iterator[str]:
-    """Yield each template that is not as it is recorded, with the diff."""
-    originals, recorded = installed(), texts_in(RECORDED)
-    for name in sorted({*used_templates(), *recorded}):
+def changed_templates() -> dict[str, tuple[str, str]]:
+    """Return what each template that has changed is to us, and its diff, by name.
+
+    First those that one of ours replaces, then those that ours read, then the others.
+    """
+    found: dict[str, tuple[int, str, str]] = {}
+    originals, recorded, mine = installed(), texts_in(RECORDED), ours()
+    readers: dict[str, list[str]] = {}
+    for template, tree in mine.items():
+        for kind in (nodes.FromImport, nodes.Import, nodes.Include, nodes.Extends):
+            for node in tree.find_all(kind):
+                readers.setdefault(upstreams_name(node.template), []).append(template)
+    for name in originals.keys() | recorded.keys():
         before, after = recorded.get(name, ""), originals.get(name, "")
-        if before != after:
-            lines = difflib.unified_diff(
-                before.splitlines(),
-                after.splitlines(),
-                f"openapi/templates/upstream/{name}",
-                f"{NAME} {VERSION}",
-                lineterm="",
-            )
-            yield "\n".join([f"{name}: is not the template that ours was written for", *lines])
+        if before == after:
+            continue
+        said = ["ours replaces it"] if name in mine else []
+        said += ["read by " + ", ".join(readers[name])] if name in readers else []
+        place = 0 if name in mine else 2 - bool(said)
+        lines = difflib.unified_diff(
+            before.splitlines(),
+            after.splitlines(),
+            f"openapi/templates/upstream/{name}",
+            f"{NAME} {VERSION}",
+            lineterm="",
+        )
+        found[name] = place, "; ".join(said) or "none of ours names it", "\n".join(lines)
+    return {name: found[name][1:] for name in sorted(found, key=lambda n: (found[n][0], n))}
 
 
 def record() -> None:
     """Keep upstream's templates as those that ours are written for."""
-    originals = installed()
     shutil.rmtree(RECORDED)
-    for name in set(used_templates()):
-        (RECORDED / name).parent.mkdir(parents=True, exist_ok=True)
-        (RECORDED / name).write_text(originals[name], "utf-8")
+    shutil.copytree(PACKAGE / "templates", RECORDED)
 
 
 def generate(
@@ -164,7 +227,7 @@ def generate(
     Returns:
         What is wrong.
     """
-    if gone := list(missing()):
+    if gone := gone_names():
         return gone
     from openapi_python_client import Project
     from openapi_python_client.config import Config, ConfigFile, MetaType
@@ -201,10 +264,17 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="keep its templates as they are now")
     if parser.parse_args().record:
         record()
-    found = [*missing(), *changed_templates()]
+    names = gone_names()
+    templates = changed_templates()
+    found = [f"Names: {len(names)}", *(f"  {each}" for each in names)] if names else []
+    if templates:
+        found.append(f"Templates that changed: {len(templates)}")
+        found += [f"  {name}: {role}" for name, (role, _) in templates.items()]
+        found += [f"\n{diff}" for _, diff in templates.values()]
     if found:
-        print("\n\n".join(found), file=sys.stderr)
-        print("\nSee docs/upgrading-the-generator.md.", file=sys.stderr)
+        found.insert(0, f"{NAME} {VERSION} is not the one that openapi/ was written for.")
+        print("\n".join(found), file=sys.stderr)
+        print("\nWhat to do: docs/upgrading-the-generator.md.", file=sys.stderr)
     return 1 if found else 0
 
 

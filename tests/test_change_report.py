@@ -17,8 +17,9 @@ from tests.support import ROOT
 from tests.test_spec import DOCUMENT, STREAMS, Document, body, cancel, operation, parameter
 
 sys.path.insert(0, str(ROOT / "openapi"))
-surface, spec_changes, surface_changes, changes = map(
-    importlib.import_module, ["surface", "spec_changes", "surface_changes", "changes"]
+surface, command_line, spec_changes, surface_changes, reports, changes = map(
+    importlib.import_module,
+    ["surface", "command_line", "spec_changes", "surface_changes", "report", "changes"],
 )
 Kind = spec_changes.Kind
 WORDING, ADDITIVE, BREAKING = Kind.WORDING, Kind.ADDITIVE, Kind.BREAKING
@@ -398,6 +399,136 @@ def test_an_edit_of_a_package_is_judged(name: str) -> None:
     assert list(surface_changes.surface_changes(STUBS, STUBS)) == []
 
 
+COMMAND_LINE = (ROOT / "openapi" / "surface" / "bitopro.txt").read_text("utf-8")
+OPEN = "bitopro open:\n"
+STATUS = "argument 1: {name: PAIR, type: text, required: true}"
+#: What is edited in the text of the command line, how it must be judged, and the line.
+COMMAND_LINES: dict[str, tuple[str, str, Any, str]] = {
+    "an option renamed": ("--port: {", "--tcp: {", BREAKING, "bitopro sandbox --port: removed"),
+    "an option added": (
+        OPEN, f"{OPEN}  --all: {{type: text}}\n", ADDITIVE, "bitopro open --all: added",
+    ),
+    "an option that must be given added": (
+        OPEN, f"{OPEN}  --all: {{type: text, required: true}}\n",
+        BREAKING, "bitopro open --all: added, and required",
+    ),
+    "an option made required": (
+        "--file: {type: path}", "--file: {type: path, required: true}",
+        BREAKING, "bitopro cancel --file: required: nothing → `True`",
+    ),
+    "another default": ("8787", "8788", BREAKING, "sandbox --port: default: `8787` → `8788`"),
+    "a default at last": (
+        "--after: {type: float}", "--after: {type: float, default: 30.0}",
+        BREAKING, "bitopro guard --after: default: nothing → `30.0`",
+    ),
+    "another type": (
+        "--after: {type: float}", "--after: {type: integer}",
+        BREAKING, "bitopro guard --after: type: `float` → `integer`",
+    ),
+    "no short name": (
+        "  -y: {type: boolean, is_flag: true}\n", "", BREAKING, "bitopro -y: removed",
+    ),
+    "a flag that takes a value": (
+        "--version: {type: boolean, is_flag: true}", "--version: {type: boolean}",
+        BREAKING, "bitopro --version: is_flag: `True` → nothing",
+    ),
+    "an option that may be repeated": (
+        "--after: {type: float}", "--after: {type: float, multiple: true}",
+        ADDITIVE, "bitopro guard --after: multiple",
+    ),
+    "an argument that may be left out": (
+        STATUS, STATUS.replace(", required: true", ""),
+        ADDITIVE, "bitopro status argument 1: required",
+    ),
+    "arguments in another order": (
+        STATUS, STATUS.replace("PAIR", "ID"),
+        BREAKING, "bitopro status argument 1: name: `PAIR` → `ID`",
+    ),
+    "one argument alone": (
+        "{name: ID..., type: text, nargs: -1}", "{name: ID..., type: text}",
+        BREAKING, "bitopro cancel argument 2: nargs",
+    ),
+    "many arguments": (
+        STATUS, STATUS.replace("required", "nargs: -1, required"),
+        ADDITIVE, "bitopro status argument 1: nargs",
+    ),
+    "one more choice": (
+        "[bash, zsh]", "[bash, fish, zsh]", ADDITIVE, "bitopro completion argument 1: choices",
+    ),
+    "one choice less": ("[bash, zsh]", "[bash]", BREAKING, "completion argument 1: choices"),
+    "a command renamed": ("bitopro watch:", "bitopro follow:", BREAKING, "bitopro watch: removed"),
+    "a command added": (OPEN, f"bitopro sell: {{}}\n{OPEN}", ADDITIVE, "bitopro sell: added"),
+    "no exit code": (
+        "  4: {meaning: some were not found}\n", "", BREAKING, "bitopro exit code 4: removed",
+    ),
+    "another exit code": (
+        "  4: {", "  8: {meaning: new}\n  4: {", ADDITIVE, "bitopro exit code 8: added",
+    ),
+    "an exit code reworded": ("the key was ", "it is ", WORDING, "bitopro exit code 7 reworded"),
+    "another exit code first": (
+        "  7: {meaning: the key was refused}\n  5:", "  5:",
+        BREAKING, "bitopro exit code 7: removed",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMAND_LINES)
+def test_an_edit_of_the_command_line_is_judged(name: str) -> None:
+    old, new, kind, line = COMMAND_LINES[name]
+    edited = COMMAND_LINE.replace(old, new, 1)
+    assert edited != COMMAND_LINE
+    found = list(command_line.changes(COMMAND_LINE, edited))
+    assert max(each.kind for each in found) is kind, found
+    assert [e for e in found if e.kind is kind and line in e.what and e.names], found
+    assert list(command_line.changes(COMMAND_LINE, COMMAND_LINE)) == []
+
+
+def test_a_new_order_of_the_exit_codes_and_a_new_command_line_are_said_once() -> None:
+    lines = COMMAND_LINE.splitlines(keepends=True)
+    lines[-1], lines[-2] = lines[-2], lines[-1]
+    found = list(command_line.changes(COMMAND_LINE, "".join(lines)))
+    assert [(each.kind, each.what) for each in found] == [
+        (
+            BREAKING,
+            "bitopro exit codes: the worst first was 7, 5, 130, 2, 1, 6, 4, 3, 0, "
+            "is 7, 5, 130, 2, 1, 6, 4, 0, 3",
+        )
+    ]
+    added, removed = command_line.changes("", COMMAND_LINE), command_line.changes(COMMAND_LINE, "")
+    assert [(e.kind, e.what) for each in (added, removed) for e in each] == [
+        (ADDITIVE, "the command line bitopro: added"),
+        (BREAKING, "the command line bitopro: removed"),
+    ]
+
+
+def test_the_text_of_the_command_line_is_what_it_takes(checkout: Path) -> None:
+    """Each command, option and default of the code is in it, and an edit of the code is seen."""
+    folders = surface.PACKAGES.values()
+    assert command_line.text(checkout, folders) == COMMAND_LINE
+    for name, old, new in (
+        ("app.py", '"--yes", "-y"', '"--sure", "-y"'),
+        ("commands.py", "default=8787", "default=8788"),
+        ("commands.py", "QUESTION_SECONDS = 10.0", "QUESTION_SECONDS = 20.0"),
+        ("codes.py", "NOT_FOUND = 4", "NOT_FOUND = 8"),
+        ("commands.py", '"open"', '"list"'),
+    ):
+        file = checkout / "orders" / "bitopro_orders" / "cli" / name
+        text = file.read_text("utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), "utf-8")
+    after = command_line.text(checkout, folders)
+    breaking = [e.what for e in command_line.changes(COMMAND_LINE, after) if e.kind is BREAKING]
+    assert breaking == [
+        "bitopro exit code 4: removed",
+        *(f"bitopro{each} --yes: removed" for each in ("", " cancel", " cancel-all", " guard")),
+        "bitopro open: removed",
+        "bitopro sandbox --port: default: `8787` → `8788`",
+        "bitopro status --timeout: default: `10.0` → `20.0`",
+    ]
+    shutil.rmtree(checkout / "orders" / "bitopro_orders" / "cli")
+    assert command_line.text(checkout, folders) == ""
+
+
 @pytest.mark.parametrize(
     ("before", "kind", "least"),
     [
@@ -438,6 +569,15 @@ def test_version_and_changelog_must_live_up_to_it(
     assert len(found) == len(said)
     assert all(word in line for word, line in zip(said, found, strict=True))
     assert changes.shortcomings([], before, "0.1.0", "") == []
+
+
+def test_a_broken_option_must_be_named_as_it_is_typed() -> None:
+    before = changes.State("0.1.0", {}, {})
+    broken = [spec_changes.Change(BREAKING, "it", ("bitopro cancel --dry-run",))]
+    named = f"{HEAD}## 0.2.0\n\n### Changed\n\n- `bitopro cancel --dry-run` is gone.\n"
+    assert changes.shortcomings(broken, before, "0.2.0", named) == []
+    found = changes.shortcomings(broken, before, "0.2.0", named.replace("--dry-run", "a dry run"))
+    assert found == ["the changelog's top does not name --dry-run"]
 
 
 @pytest.mark.parametrize(
@@ -493,18 +633,114 @@ def test_an_edit_is_reported_and_refused(
     connection = checkout / "orders" / "bitopro_orders" / "connection.py"
     text = connection.read_text("utf-8")
     connection.write_text(text.replace("    egress: str = ", "    outlet: str = "), "utf-8")
+    commands = checkout / "orders" / "bitopro_orders" / "cli" / "commands.py"
+    text = commands.read_text("utf-8")
+    commands.write_text(text.replace("default=8787", "default=8788"), "utf-8")
     assert changes.main() == 1
     said = capsys.readouterr().out
-    assert "## Breaking: 2\n" in said
+    assert "## Breaking: 3\n" in said
     assert "operation cancelOrder: x-rate-limit" in said
-    assert f"({CANCEL})" in said
-    assert "bitopro_orders.connect(egress=): removed" in said
-    assert "bitopro_orders.connect(outlet=): added" in said
+    assert f"(`{CANCEL}`)" in said
+    assert "`bitopro_orders.connect(egress=)`: removed" in said
+    assert "`bitopro_orders.connect(outlet=)`: added" in said
+    assert "`bitopro sandbox --port`: default: `8787` → `8788`" in said
     assert "NOT YET: the version is" in said
 
     monkeypatch.setattr(surface, "version", lambda root: "9.0.0")
     assert changes.main() == 1, "the changelog is not about it"
     assert "NOT YET: the version is" not in capsys.readouterr().out
+
+
+def lines(found: list[Any]) -> dict[str, list[str]]:
+    """Return the lines of the report, by heading."""
+    text = reports.report(sorted(found, key=lambda e: -e.kind), "t", "0.2.0", "0.2.0")
+    head, *sections = text.split("\n## ")
+    assert head.startswith("# Changes since t\n")
+    parts = [section.partition("\n\n") for section in sections]
+    return {title: body.strip().split("\n") for title, _, body in parts}
+
+
+def test_what_changed_alike_is_one_line() -> None:
+    def all_of_them(document: Document) -> None:
+        for item in document["paths"].values():
+            for each in item.values():
+                each["deprecated"] = True
+                each["description"] = "It."
+                each["tags"] = ["cancels"]
+
+    said = lines(judge(all_of_them, DOCUMENT))
+    assert list(said) == ["Breaking: 6", "Additive: 6", "Wording: 6"]
+    operations = (
+        "- operation cancelAllOrdersOfAllPairs, cancelAllOrdersOfPair, cancelOrder, "
+        "cancelOrderBatch, getOrder, listOpenOrders: "
+    )
+    modules = (
+        " (`bitopro_client.api.orders.{cancel_all_orders_of_all_pairs, cancel_all_orders_of_pair, "
+        "cancel_order, cancel_order_batch, get_order, list_open_orders}`)"
+    )
+    assert said["Breaking: 6"] == [f"{operations}tags: `['orders']` → `['cancels']`{modules}"]
+    assert said["Additive: 6"] == [f"{operations}deprecated: nothing → `True`{modules}"]
+    assert len(said["Wording: 6"]) == 1
+    assert said["Wording: 6"][0].startswith("- reworded: operation cancelAllOrdersOfAllPairs: des")
+
+
+def test_alike_members_of_alike_owners_are_one_line() -> None:
+    names = {
+        BREAKING: ["p.f(a=)", "p.g(a=)", "p.f(b=)", "p.g(b=)", "p.h(b=)", "bitopro --yes"],
+        ADDITIVE: ["bitopro_a.One.x", "bitopro_a.One.__init__(x=)", "bitopro_a.*.Two", "bitopro_b"],
+        WORDING: ["info"],
+    }
+    names[BREAKING] += ["bitopro open --yes", "bitopro list --yes", "bitopro list --no"]
+    found = [
+        spec_changes.Change(kind, "info reworded" if kind is WORDING else f"{name}: gone", (name,))
+        for kind, some in reversed(names.items())
+        for name in some
+    ]
+    assert lines(found) == {
+        "Breaking: 9": [
+            "- p.{f, g}(a=, b=): gone",
+            "- p.h(b=): gone",
+            "- `{bitopro, bitopro open} --yes`: gone",
+            "- `bitopro list --yes, --no`: gone",
+        ],
+        "Additive: 4": [
+            "- `bitopro_a.One.x`: gone",
+            "- `bitopro_a.One(x=)`: gone",
+            "- `bitopro_a.*.Two`: gone",
+            "- `bitopro_b`: gone",
+        ],
+        "Wording: 1": ["- reworded: info", "", reports.NOTE],
+    }
+
+
+def test_no_breaking_change_is_lost_in_the_lines() -> None:
+    """Of all that was changed since 0.1.0, and by every edit of this file at once."""
+    found = changes.compare(changes.base("0.1.0"), changes.work_tree(ROOT))
+    for edit, *_ in EDITS.values():
+        found += judge(edit, DOCUMENT)
+    for old, new, *_ in SURFACES.values():
+        found += surface_changes.surface_changes(STUBS, STUBS.replace(old, new, 1))
+    for old, new, *_ in COMMAND_LINES.values():
+        found += command_line.changes(COMMAND_LINE, COMMAND_LINE.replace(old, new, 1))
+    breaking = list(dict.fromkeys(each for each in found if each.kind is BREAKING))
+    assert len(breaking) > 90
+    (said,) = lines(breaking).values()
+    assert len(said) < len(breaking)
+    for each in breaking:
+        subject, _, verdict = each.what.partition(": ")
+        words = {subject.split()[0].partition(".")[0], *each.names}
+        last = [word.replace(".__init__(", "(").split(".")[-1].split("(")[-1] for word in words]
+        ends = [word.rstrip(")").split(" ")[-1] for word in last]
+        assert [s for s in said if f": {verdict}" in s and all(end in s for end in ends)], each
+
+
+def test_what_the_spec_and_the_surface_say_alike_is_said_once() -> None:
+    found = changes.compare(changes.base("0.1.0"), changes.work_tree(ROOT))
+    what = [each.what for each in found]
+    assert "operation listOpenOrders: added" in what
+    assert "bitopro_client.api.orders.list_open_orders: added" not in what
+    assert "schema OpenOrders: added" in what
+    assert "bitopro_client.models.OpenOrders: added" not in what
 
 
 def test_a_base_that_is_none_is_named() -> None:
@@ -515,11 +751,12 @@ def test_a_base_that_is_none_is_named() -> None:
 def test_the_last_release_is_the_base() -> None:
     last = changes.base(None)
     assert last.version == max((f.name for f in surface.RELEASED.iterdir()), key=changes.numbers)
-    assert set(last.surfaces) == set(surface.PACKAGES)
+    assert set(last.surfaces) >= set(surface.PACKAGES)
     old = changes.base("v0.1.0")
     found = [each.what for each in changes.compare(old, changes.work_tree(ROOT))]
     assert "bitopro_orders.OrdersClient.next_nonce: removed" in found
     assert "operation listOpenOrders: added" in found
+    assert "bitopro_sandbox.Entry.__init__(call=): added, and must be given" in found
 
 
 def test_a_renamed_operation_is_nothing_new() -> None:

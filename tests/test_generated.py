@@ -110,33 +110,53 @@ def test_what_we_use_of_the_generator_is_there_as_it_was() -> None:
     assert upstream(ROOT / "openapi") == []
 
 
+@pytest.fixture
+def openapi(tmp_path: Path) -> Path:
+    """Return a copy of openapi/ to edit."""
+    return Path(shutil.copytree(ROOT / "openapi", tmp_path / "openapi"))
+
+
 @needs_generator
-def test_every_template_that_changed_upstream_is_named_with_its_diff(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(ROOT / "openapi", tmp_path / "openapi"))
-    recorded = folder / "templates" / "upstream"
+def test_every_template_that_changed_upstream_is_named_with_its_diff(openapi: Path) -> None:
+    recorded = openapi / "templates" / "upstream"
     (recorded / "types.py.jinja").write_text("what it was\n")
     (recorded / "client.py.jinja").unlink()
     (recorded / "gone.py.jinja").write_text("gone\n")
     # Its macros are used, though no template of ours stands for it.
     text = (recorded / "endpoint_macros.py.jinja").read_text()
     (recorded / "endpoint_macros.py.jinja").write_text(text.replace("client=client", "c=client"))
-    # And one that ours begins to import from has never been looked at.
-    (folder / "templates" / "own" / "more.jinja").write_text(
-        '{% import "property_templates/helpers.jinja" as helpers %}\n'
-    )
-    said = upstream(folder)
-    heads = [line.partition(":")[0] for line in said if line.endswith("ours was written for")]
-    assert heads == [
-        "client.py.jinja",
-        "endpoint_macros.py.jinja",
-        "gone.py.jinja",
-        "property_templates/helpers.jinja",
-        "types.py.jinja",
+    # And what upstream's own templates read writes the client, too.
+    (recorded / "property_templates" / "list_property.py.jinja").write_text("a list\n")
+    said = upstream(openapi)
+    assert said[1:7] == [
+        "Templates that changed: 5",
+        "  client.py.jinja: ours replaces it; read by client.py.jinja",
+        "  types.py.jinja: ours replaces it",
+        "  endpoint_macros.py.jinja: read by endpoint_module.py.jinja, own/endpoint.jinja",
+        "  gone.py.jinja: none of ours names it",
+        "  property_templates/list_property.py.jinja: none of ours names it",
     ]
+    diffs = [line for line in said if line.startswith("--- openapi/templates/upstream/")]
+    assert len(diffs) == 5
     assert {"+class Client:", "-c=client,", "+client=client,", "-gone", "-what it was"} <= {*said}
-    assert "+{% macro guarded_statement(property, source, statement) %}" in said
-    assert upstream(folder, options=["--record"]) == []
-    assert upstream(folder) == []
+    assert "-a list" in said
+    assert upstream(openapi, options=["--record"]) == []
+    assert upstream(openapi) == []
+
+
+@needs_generator
+def test_what_a_template_of_ours_uses_must_be_there_and_listed(openapi: Path) -> None:
+    (openapi / "templates" / "own" / "more.jinja").write_text(
+        '{% from "property_templates/helpers.jinja" import guarded_statement, gone as here %}\n'
+        '{% from "upstream/client.py.jinja" import builder %}\n'
+        "{{ guarded_statement(endpoint.name, raw.anything, endpoint.path.anchor) }}\n"
+    )
+    assert upstream(openapi)[1:5] == [
+        "Names: 3",
+        "  property_templates/helpers.jinja: has no macro gone, which own/more.jinja imports",
+        "  client.py.jinja: has no macro builder, which own/more.jinja imports",
+        "  own/more.jinja: uses anchor, which openapi/upstream.py does not list",
+    ]
 
 
 @needs_generator
@@ -150,20 +170,24 @@ def test_every_name_of_the_generator_that_is_gone_is_named() -> None:
         "del p.Endpoint.__annotations__['path'], e.GeneratorError.__annotations__['header']",
         "del o.TEMPLATE_FILTERS['safe_for_docstring'], o.strings",
         "sys.modules['openapi_python_client.strings'] = None",
+        "del sys.modules['openapi_python_client.parser.responses'].JSON_SOURCE['attribute']",
     )
-    assert said[:-1:2] == [
-        f"openapi_python_client{rest}"
+    assert said[1] == "Names: 12"
+    assert said[2:14] == [
+        f"  openapi_python_client{rest}"
         for rest in (
             ".Project.build: there is no such name",
             ".config.Config.from_sources: has no parameter document_source",
             ".config.Config.from_sources: has no parameter file_encoding",
             ".config.Config.from_sources: has no parameter overwrite",
             ".config.Config.from_sources: has no parameter output_path",
-            ".strings.PythonIdentifier: there is no such name",
+            # Where a name of this kind is defined now is found in the package.
+            ".strings.PythonIdentifier: there is no such name; defined in strings.py",
             ".parser.errors.GeneratorError: has no header",
             ".parser.openapi.Endpoint: has no path",
             ".parser.openapi.Endpoint: has no list_all_parameters",
-            ".strings.PythonCode: there is no such name",
+            ".parser.responses.JSON_SOURCE: has no attribute",
+            ".strings.PythonCode: there is no such name; defined in strings.py",
             ": has no filter safe_for_docstring",
         )
     ]
@@ -181,6 +205,22 @@ def test_the_folder_says_where_to_fix_things() -> None:
     text = (ROOT / "generated" / "README.md").read_text()
     assert len(text.splitlines()) == 3
     assert "make generate" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["NAMES=generator"], "generator"),
+        ([], "dev examples generator benchmarks referees release docs"),
+    ],
+)
+def test_the_generator_is_locked_alone_or_all_are(given: list[str], names: str) -> None:
+    command = ["make", "-n", "lock", *given]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert f"for name in {names}; do" in run.stdout
+    files = {file.stem for file in (ROOT / "requirements").glob("*.in")}
+    assert set(names.split()) <= files
+    assert given or set(names.split()) == files
 
 
 def test_the_type_checker_forgets_what_was_renamed_and_renamed_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import re
 import shlex
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from bitopro_orders import CancelOutcome, OutcomeUnknownError, __version__, unresolved
+from bitopro_orders.cli import changing, commands, guarding  # noqa: F401 - they add commands
+from bitopro_orders.cli.app import Options, app
 from bitopro_sandbox import Fault, OrderStatus, faults
 from bitopro_sandbox.faults import Answer
 from tests.cli.support import COMMAND, PAIR, Cli
@@ -485,3 +488,26 @@ def test_the_command_is_installed_under_its_name() -> None:
     assert project["scripts"] == {"bitopro": "bitopro_orders.cli:main"}
     assert COMMAND[-1] == "bitopro_orders.cli"
     assert os.access(COMMAND[0], os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "after", "seconds"),
+    [
+        ([], "open", [], 10),
+        ([], "cancel", [], 30),
+        ([], "cancel-all", [], 60),
+        ([], "guard", [], 300),
+        (["--timeout", "7"], "cancel", [], 7),
+        ([], "cancel", ["--timeout", "7"], 7),
+        (["--timeout", "7"], "cancel", ["--timeout", "8"], 8),
+        ([], "watch", [], math.inf),
+    ],
+)
+def test_the_time_limit_is_what_was_said_last_or_the_commands_own(
+    before: list[str], name: str, after: list[str], seconds: float
+) -> None:
+    options = Options()
+    outer = app.make_context("bitopro", [*before, name], obj=options)
+    with app.commands[name].make_context(name, after, parent=outer):
+        assert options.seconds == seconds
+    options.close()

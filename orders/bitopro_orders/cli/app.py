@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ class Options:
         dry_run: Whether nothing may be sent that changes anything.
         journal: Where to write what is decided; None for a new file in the state folder.
         no_journal: Whether to do without one.
-        timeout: How long, in seconds; None for the command's default.
+        timeout: How long, in seconds; None where nothing was said and the command has no default.
         base_url: Where the API is; None for the environment's.
         credentials: The file that holds them; None for the environment's.
         out: What prints.
@@ -63,6 +64,11 @@ class Options:
         if self._client is None:
             self._client = connect(self._credentials(), base_url=self.base_url)
         return self._client
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        return math.inf if self.timeout is None else self.timeout
 
     def _credentials(self) -> Credentials:
         if self.credentials is not None:
@@ -112,6 +118,8 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
             options.out.is_json = value
         if name == "timeout":
             require_seconds("--timeout", value)
+    elif name == "timeout" and options.timeout is None:
+        options.timeout = value
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401
@@ -120,7 +128,6 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401
 
 _REACHING = (
     _option("--json", is_flag=True, help="One JSON object per line on stdout."),
-    _option("--timeout", type=float, metavar="SECONDS", help="How long it may take."),
     _option("--base-url", metavar="URL", help="Where the API is."),
     _option(
         "--credentials",
@@ -150,18 +157,34 @@ _CHANGING = (
 )
 
 
-def reaching(command: F) -> F:
-    """Add the options of a command that asks the exchange."""
-    for option in reversed(_REACHING):
-        command = option(command)
-    return command
+def reaching(seconds: float | None = None) -> Callable[[F], F]:
+    """Add the options of a command that asks the exchange, and may take so long by default."""
+    timeout = _option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        default=seconds,
+        show_default=seconds is not None,
+        help="How long it may take.",
+    )
+
+    def add(command: F) -> F:
+        for option in (*reversed(_REACHING), timeout):
+            command = option(command)
+        return command
+
+    return add
 
 
-def changing(command: F) -> F:
-    """Add the options of a command that changes something."""
-    for option in reversed(_CHANGING):
-        command = option(command)
-    return reaching(command)
+def changing(seconds: float | None = None) -> Callable[[F], F]:
+    """Add the options of a command that changes something, and may take so long by default."""
+
+    def add(command: F) -> F:
+        for option in reversed(_CHANGING):
+            command = option(command)
+        return reaching(seconds)(command)
+
+    return add
 
 
 def scoped(command: F) -> F:
@@ -212,7 +235,7 @@ def examples(*lines: str) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="bitopro %(version)s")
-@changing
+@changing()
 @click.pass_context
 def app(context: click.Context) -> None:
     """Cancel orders on the BitoPro exchange, and know what became of each."""

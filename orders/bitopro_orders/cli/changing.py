@@ -43,14 +43,14 @@ Orders = list[tuple[str, str]]
 @click.argument("pair", required=False)
 @click.argument("order_ids", metavar="ID...", nargs=-1)
 @click.option("--file", type=click.Path(path_type=Path), help="Lines of pair,id; - is stdin.")
-@changing
+@changing(CANCEL_SECONDS)
 @click.pass_obj
 def cancel(
     options: Options, pair: str | None, order_ids: tuple[str, ...], file: Path | None
 ) -> int:
     """Cancel orders by their ids, and find out what became of each.
 
-    --timeout is for each order (30 s).
+    --timeout is for each order.
     """
     if (file is None) == (not order_ids) or (file is not None and pair is not None):
         raise click.UsageError("give either a PAIR and IDs, or --file FILE.")
@@ -68,11 +68,10 @@ def cancel(
         return _dry(options, len(orders))
     if not options.yes and not click.confirm(f"Cancel these {len(orders)}?", err=True):
         raise codes.DeclinedError("not confirmed; nothing was sent")
-    seconds = options.timeout or CANCEL_SECONDS
     return _changed(
         options,
         path,
-        lambda journal: cancel_many_async(client, orders, timeout=seconds, journal=journal),
+        lambda journal: cancel_many_async(client, orders, timeout=options.seconds, journal=journal),
         orders,
     )
 
@@ -116,14 +115,14 @@ async def _looked_up(client: OrdersClient, orders: Orders) -> list[list[str]]:
     ),
 )
 @scoped
-@changing
+@changing(EVERYTHING_SECONDS)
 @click.pass_obj
 def cancel_all(
     options: Options, pair: str | None, client_id: str | None, lists_untriggered: bool
 ) -> int:
     """Cancel every open order, also those that appear meanwhile, until the book is clean.
 
-    --timeout is for the whole (60 s).
+    --timeout is for the whole.
     """
     only = None if client_id is None else given.client_ids(client_id)
     options.require_confirmable()
@@ -137,7 +136,6 @@ def cancel_all(
         if options.dry_run:
             return _dry(options, len(orders))
         _confirm_all(orders, pair, client_id)
-    seconds = options.timeout or EVERYTHING_SECONDS
     return _changed(
         options,
         path,
@@ -145,7 +143,7 @@ def cancel_all(
             client,
             pair=pair,
             only=only,
-            timeout=seconds,
+            timeout=options.seconds,
             lists_untriggered=lists_untriggered,
             journal=journal,
         ),
@@ -229,13 +227,13 @@ def _changed(
 )
 @click.argument("paths", metavar="[JOURNAL]...", nargs=-1, type=click.Path(path_type=Path))
 @dry
-@reaching
+@reaching(CANCEL_SECONDS)
 @click.pass_obj
 def resolve(options: Options, paths: tuple[Path, ...]) -> int:
     """Find out what became of cancels whose end is not known. Nothing is cancelled.
 
     Without JOURNAL: of every run that has its journal in the state folder. --timeout is for each
-    order (30 s).
+    order.
     """
     left, code = [(path, unresolved(path)) for path in paths], codes.OK
     if not paths:
@@ -270,7 +268,6 @@ def _left_in_folder(options: Options) -> tuple[list[tuple[Path, list[OutcomeUnkn
 
 def _resolved(options: Options, path: Path) -> tuple[int, bool]:
     """Resolve what a journal leaves unknown; return the code, and whether it was stopped."""
-    seconds = options.timeout or CANCEL_SECONDS
     try:
         journal = Journal(path)
     except InvalidArgumentError as error:
@@ -281,7 +278,9 @@ def _resolved(options: Options, path: Path) -> tuple[int, bool]:
         errors = unresolved(journal)
 
         async def work() -> Followed:
-            many = resolve_many_async(options.client, errors, timeout=seconds, journal=journal)
+            many = resolve_many_async(
+                options.client, errors, timeout=options.seconds, journal=journal
+            )
             return await follow(options.out, many, [named_in(error) for error in errors])
 
         followed = options.run(work())

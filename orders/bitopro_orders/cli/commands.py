@@ -31,11 +31,11 @@ async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -
 
 @app.command("open", epilog=examples("bitopro open", "bitopro open --pair BTC_TWD"))
 @click.option("--pair", metavar="PAIR", help="Those of this pair alone.")
-@reaching
+@reaching(QUESTION_SECONDS)
 @click.pass_obj
 def open_(options: Options, pair: str | None) -> None:
     """List the open orders."""
-    orders = options.run(listed(options.client, pair, options.timeout or QUESTION_SECONDS))
+    orders = options.run(listed(options.client, pair, options.seconds))
     options.out.orders(orders)
     options.out.summary |= {"open": len(orders)}
     options.out.say(f"{len(orders)} open")
@@ -44,16 +44,16 @@ def open_(options: Options, pair: str | None) -> None:
 @app.command(epilog=examples("bitopro status BTC_TWD 2959906694"))
 @click.argument("pair")
 @click.argument("order_id", metavar="ID")
-@reaching
+@reaching(QUESTION_SECONDS)
 @click.pass_obj
 def status(options: Options, pair: str, order_id: str) -> None:
     """Read one order."""
-    seconds = options.timeout or QUESTION_SECONDS
-    options.out.orders([options.run(read(options.client, pair, order_id, seconds))])
+    found = options.run(read(options.client, pair, order_id, options.seconds))
+    options.out.orders([found])
 
 
 @app.command(epilog=examples("bitopro watch", "bitopro watch --json | jq .status"))
-@reaching
+@reaching()
 @click.pass_obj
 def watch(options: Options) -> None:
     """Print each change of a done order as the exchange tells it, until Ctrl-C."""

@@ -56,7 +56,7 @@ FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.ST
     show_default=True,
     help="How long a bot that is told to end may take before it is killed.",
 )
-@changing
+@changing(TIMEOUT_SECONDS)
 @click.pass_obj
 def guard(
     options: Options,
@@ -72,7 +72,7 @@ def guard(
 
     It always cancels when the bot has ended, whatever its exit code, which is passed on; if that is
     0, the code says whether the cancels worked. Until the bot is gone nothing is sent. What it says
-    goes to stderr. --timeout is for the cancels (300 s). It does not ask.
+    goes to stderr. --timeout is for the cancels. It does not ask.
 
     Without COMMAND it watches the heartbeat of a bot that it did not start.
     """
@@ -96,7 +96,7 @@ def guard(
     aside = contextlib.nullcontext() if options.out.is_json else _no_stdout()
     try:
         many = cancel_everything_async(
-            client, pair=scope.pair, only=only, timeout=options.timeout or TIMEOUT_SECONDS,
+            client, pair=scope.pair, only=only, timeout=options.seconds,
             lists_untriggered=lists_untriggered, journal=journal,
         )  # fmt: skip
         watch = Watch(grace, partial(options.out.note, style="bold yellow"), client.timing)
