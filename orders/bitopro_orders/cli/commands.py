@@ -1,4 +1,4 @@
-"""The commands that only look, and those that are no questions to the exchange."""
+"""The commands that only read, and those that send nothing to the exchange."""
 
 import os
 import sys
@@ -24,13 +24,13 @@ async def listed(client: OrdersClient, pair: str | None, seconds: float) -> list
 
 
 async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -> Order:
-    """Return an order as the exchange tells it."""
+    """Return an order as the exchange shows it."""
     call = get_order.call(pair=in_capitals(pair), order_id=order_id)
     return (await client.run_async(client.steps(call, seconds=seconds))).parsed
 
 
 @app.command("open", epilog=examples("bitopro open", "bitopro open --pair BTC_TWD"))
-@click.option("--pair", metavar="PAIR", help="Those of this pair alone.")
+@click.option("--pair", metavar="PAIR", help="Only orders of this pair.")
 @reaching
 @click.pass_obj
 def open_(options: Options, pair: str | None) -> None:
@@ -56,7 +56,7 @@ def status(options: Options, pair: str, order_id: str) -> None:
 @reaching
 @click.pass_obj
 def watch(options: Options) -> None:
-    """Print each change of a done order as the exchange tells it, until Ctrl-C."""
+    """Print each change of an order that is filled or cancelled, until Ctrl-C."""
     options.run(_watch(options))
 
 
@@ -80,7 +80,7 @@ async def _watch(options: Options) -> None:
 @app.command(epilog=examples("bitopro sandbox", "bitopro sandbox --port 8787"))
 @click.option("--port", type=int, default=8787, show_default=True, help="The TCP port.")
 def sandbox(port: int) -> None:
-    """Serve a local exchange to try things on, until Ctrl-C."""
+    """Run a local exchange for trying things out, until Ctrl-C."""
     arguments = [sys.executable, "-m", "bitopro_sandbox", "--port", f"{port}"]
     os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
 
@@ -93,6 +93,6 @@ def sandbox(port: int) -> None:
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh"]))
 def completion(shell: str) -> None:
-    """Print what makes the shell complete commands and options."""
+    """Print the script for shell completion of commands and options."""
     kinds = {"bash": BashComplete, "zsh": ZshComplete}
     click.echo(kinds[shell](app, {}, "bitopro", "_BITOPRO_COMPLETE").source())
