@@ -172,9 +172,24 @@ def repeats(operation: Mapping[str, Any]) -> str:
     """Return in words how the answer repeats what was asked for."""
     if why := operation.get("x-answer-repeats-nothing"):
         return f"The answer does not repeat the request. {why}"
-    named = operation["x-answer-repeats"].items()
-    places = ", ".join(f"`{name}` in `{place}`" for name, place in named)
-    return f"The answer must repeat what was requested: {places}."
+    rules = (
+        f"{place_in_words(place)} must be "
+        + ("in the body that was sent" if name == "body" else f"the `{name}` that was requested")
+        for name, place in operation["x-answer-repeats"].items()
+    )
+    return f"In the answer, {', and '.join(rules)}."
+
+
+def place_in_words(place: str) -> str:
+    """Return in words where in an answer something is, such as `data[].pair`."""
+    part, _, rest = place.partition("[].")
+    if rest:
+        return f"`{rest}` of every item of `{part}`"
+    if place.endswith("{}[]"):
+        return f"every item under every key of `{place.removesuffix('{}[]')}`"
+    if place.endswith("{}"):
+        return f"every key of `{place.removesuffix('{}')}`"
+    return f"`{place}`"
 
 
 def content(types: Mapping[str, Any]) -> str:
