@@ -174,7 +174,7 @@ class Escort:
         await on_disk(cast("Journal", self.run.journal), line)
 
     def guard(self, steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
-        """Return the steps of a request to cancel, which is given up if it may not leave."""
+        """Return the steps of a cancel request. It is given up once none may be sent any more."""
         return self.run.gate.guard(steps)
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
@@ -417,7 +417,10 @@ class Run:
         return self._ends.popleft()
 
     def stop(self) -> None:
-        """Send no more cancels, take no more items, and settle what was sent; from anywhere."""
+        """Send no more cancels, take no more items, finish what was sent.
+
+        Any thread may call it.
+        """
         self._is_to_stop = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended

@@ -114,7 +114,7 @@ def sync_detailed(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
@@ -155,7 +155,7 @@ def sync(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
@@ -195,7 +195,7 @@ async def asyncio_detailed(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
@@ -236,7 +236,7 @@ async def asyncio(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.

@@ -133,7 +133,7 @@ def sync_detailed(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
         order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
             with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
             not verified. Example: 2959906694.
@@ -181,7 +181,7 @@ def sync(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
         order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
             with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
             not verified. Example: 2959906694.
@@ -228,7 +228,7 @@ async def asyncio_detailed(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
         order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
             with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
             not verified. Example: 2959906694.
@@ -276,7 +276,7 @@ async def asyncio(
     Args:
         pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
             the exchange's documents have pairs in upper and in lower case. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+            https://www.bitopro.com/fees. Example: BTC_TWD.
         order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
             with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
             not verified. Example: 2959906694.
