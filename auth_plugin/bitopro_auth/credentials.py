@@ -89,12 +89,8 @@ class Credentials:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read BITOPRO_API_KEY, BITOPRO_API_SECRET and BITOPRO_EMAIL from the environment.
 
-        Args:
-            environ: The variables; by default those of this process.
-
         Raises:
-            CredentialsError: If variables are missing or empty (the message names all of them), or
-                if a value breaks its rule.
+            CredentialsError: If some are missing or empty (it names all of these), or break a rule.
         """
         found = {name: Secret(_read(name, environ)) for name in NAMES}
         missing = [name for name, secret in found.items() if not secret.reveal()]
@@ -104,16 +100,12 @@ class Credentials:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file with lines such as BITOPRO_EMAIL=me@example.com.
+        """Read a file with lines such as BITOPRO_EMAIL=me@example.com, without quotes.
 
-        Write values without quotes. Empty lines and lines that begin with # are skipped.
-
-        Args:
-            path: The file.
+        Empty lines and lines that begin with # are skipped.
 
         Raises:
-            CredentialsError: If the file cannot be read, if others than its owner can read it, or
-                if a line or a value is wrong.
+            CredentialsError: If others than its owner can read the file, or if a line is wrong.
         """
         found = {}
         with _opened(path) as lines:

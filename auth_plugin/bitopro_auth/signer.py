@@ -28,16 +28,10 @@ class Signer:
         self._hosts = frozenset(hosts)
 
     def check(self, method: str, scheme: str, host: str, body: bytes) -> None:
-        """Raise if the request must not be signed.
-
-        Args:
-            method: GET, DELETE, POST or PUT.
-            scheme: `https`, or `http` for this machine itself.
-            host: The host name.
-            body: The body, as it is sent.
+        """Raise if the request must not be signed: its host, scheme, method or body breaks a rule.
 
         Raises:
-            UnsignableRequestError: If an argument breaks its rule.
+            UnsignableRequestError: If it must not be sent.
         """
         if host not in self._hosts:
             raise UnsignableRequestError(f"{host} is not among the hosts to sign for")
@@ -50,8 +44,7 @@ class Signer:
         """Return the three signed headers of a request that passed `check`.
 
         Args:
-            method: The signature of a GET or DELETE covers the e-mail address and the nonce; that
-                of any other method covers the body.
+            method: GET and DELETE sign the e-mail address and the nonce, other methods the body.
             body: The body, as it is sent.
             nonce: The nonce, in milliseconds since the epoch.
         """
