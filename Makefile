@@ -77,7 +77,7 @@ docs: .venv-docs/ready  ## build the documentation as a site, into build/site
 
 docs-check: docs .venv/ready  ## open every page of the site in Chromium (SHOTS=FOLDER keeps pictures)
 	@$(BIN)/mypy --cache-dir .mypy_cache/docs --python-executable .venv-docs/bin/python \
-	  docs/site/check.py docs/site/constructors.py
+	  docs/site/check.py docs/site/constructors.py docs/site/hooks.py
 	@.venv-docs/bin/python docs/site/check.py $(SHOTS:%=--shots %)
 
 record: .venv/ready  ## record the cassettes anew (see tests/cassettes/README.md)

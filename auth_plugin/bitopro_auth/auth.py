@@ -1,4 +1,4 @@
-"""The httpx plugin."""
+"""The authentication plugin for httpx."""
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from .signer import DEFAULT_HOSTS, Signer
 
 
 class BitoProAuth(httpx.Auth):
-    """Signs each request that goes on the wire, sync or async, with a nonce of its own.
+    """Signs each request that httpx sends, sync or async, with a nonce of its own.
 
     Args:
         credentials: The account's credentials.
         hosts: The host names to sign for, see `Signer`.
-        nonce: Returns the next nonce, in milliseconds since the epoch.
+        nonce: Returns the next nonce, in milliseconds since the epoch; by default a `NonceSource`.
     """
 
     requires_request_body = True
@@ -32,7 +32,7 @@ class BitoProAuth(httpx.Auth):
         self._nonce = nonce or NonceSource()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign the request, or refuse to.
+        """Sign the request.
 
         Raises:
             UnsignableRequestError: If the request must not be signed; it is not sent.
@@ -47,14 +47,15 @@ class BitoProAuth(httpx.Auth):
 
 
 class SignedHeaders(httpx.Headers):
-    """A request's headers, and its signature where the request is written and nowhere else.
+    """The headers of a request, with a signature that appears only when the request is written.
 
-    httpx copies headers into the request of a redirect, without asking for a new signature. This
-    one would go along to another host, and into what shows or records the headers.
+    httpx copies the headers of a request into the request of a redirect, without asking for a new
+    signature. A signature among them would be sent to another host, and would be seen by whatever
+    shows or records the headers.
 
     Args:
         headers: The headers of the request.
-        signed: The signature's.
+        signed: The headers of the signature.
     """
 
     def __init__(self, headers: httpx.Headers, signed: Mapping[str, str]) -> None:
@@ -63,7 +64,7 @@ class SignedHeaders(httpx.Headers):
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        """All headers, as they are written."""
+        """All headers, including the signature, as they are written to the connection."""
         return [*super().raw, *self._signed]
 
     def copy(self) -> httpx.Headers:

@@ -1,4 +1,7 @@
-"""Credentials that cannot be printed: from the environment, which only this reads, or a file."""
+"""Credentials that cannot be printed, read from environment variables or a file.
+
+Only this module reads the environment variables `BITOPRO_*`.
+"""
 
 import os
 from collections.abc import Mapping
@@ -16,11 +19,11 @@ STREAM_URL = "BITOPRO_STREAM_URL"
 
 
 class CredentialsError(ValueError):
-    """The credentials are missing or malformed. The message names them and never quotes them."""
+    """Credentials are missing or malformed. The message says which, but never contains a value."""
 
 
 class Secret:
-    """A text without a printable form: only `reveal()` gives it away."""
+    """A text that cannot be printed; only `reveal()` returns it."""
 
     __slots__ = ("_text",)
 
@@ -28,7 +31,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text itself. Do not bind it to a name: tracebacks print local variables."""
+        """Return the text. Do not assign it to a variable: tracebacks may show local variables."""
         return self._text
 
     def __repr__(self) -> str:
@@ -59,7 +62,7 @@ def _check(_: object, attribute: "Attribute[Secret]", secret: Secret) -> None:
 
 @frozen(init=False)
 class Credentials:
-    """The three texts that sign a request; none of them has a printable form.
+    """The API key, the API secret and the e-mail address that sign a request; none can be printed.
 
     Attributes:
         api_key: The API key.
@@ -67,7 +70,8 @@ class Credentials:
         identity: The account's e-mail address.
 
     Raises:
-        CredentialsError: If one is empty, has white space around it or control characters.
+        CredentialsError: If a value is empty, contains control characters, or begins or ends with
+            white space, or if the API key is not ASCII.
     """
 
     api_key: Secret = field(validator=_check)
@@ -83,10 +87,10 @@ class Credentials:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read BITOPRO_API_KEY, BITOPRO_API_SECRET and BITOPRO_EMAIL.
+        """Read BITOPRO_API_KEY, BITOPRO_API_SECRET and BITOPRO_EMAIL from the environment.
 
         Raises:
-            CredentialsError: Naming every variable that is missing or empty.
+            CredentialsError: If some are missing or empty (it names all of these), or break a rule.
         """
         found = {name: Secret(_read(name, environ)) for name in NAMES}
         missing = [name for name, secret in found.items() if not secret.reveal()]
@@ -96,10 +100,12 @@ class Credentials:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
-        """Read lines such as BITOPRO_EMAIL=me@example.com; empty ones and # comments are skipped.
+        """Read a file with lines such as BITOPRO_EMAIL=me@example.com, without quotes.
+
+        Empty lines and lines that begin with # are skipped.
 
         Raises:
-            CredentialsError: If others than the owner may read it, or a line or value is wrong.
+            CredentialsError: If others than its owner can read the file, or if a line is wrong.
         """
         found = {}
         with _opened(path) as lines:
@@ -136,12 +142,12 @@ def _name_of(line: Secret) -> str:
 
 
 def base_url_from_env(environ: Mapping[str, str] | None = None) -> str | None:
-    """Read BITOPRO_BASE_URL; None if it is missing or empty."""
+    """Return BITOPRO_BASE_URL of the environment; None if it is missing or empty."""
     return _read(BASE_URL, environ) or None
 
 
 def stream_url_from_env(environ: Mapping[str, str] | None = None) -> str | None:
-    """Read BITOPRO_STREAM_URL; None if it is missing or empty."""
+    """Return BITOPRO_STREAM_URL of the environment; None if it is missing or empty."""
     return _read(STREAM_URL, environ) or None
 
 

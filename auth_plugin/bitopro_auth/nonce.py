@@ -1,4 +1,4 @@
-"""Nonces: milliseconds since the epoch that never repeat and never go back."""
+"""Nonces: the time in milliseconds since the epoch, always larger than the nonce before."""
 
 import threading
 import time
@@ -11,13 +11,13 @@ def system_clock_ms() -> int:
 
 
 class NonceSource:
-    """Strictly increasing nonces for all threads and tasks of a process.
+    """Returns strictly increasing nonces, for all threads and tasks of a process.
 
-    A nonce is the clock's milliseconds, or one more than the last where the clock has not moved
-    on or went back.
+    A nonce is the current time in milliseconds. If the clock has not moved on, or was set back, it
+    is the last nonce plus one.
 
     Args:
-        clock_ms: Returns milliseconds since the epoch.
+        clock_ms: Returns the time, in milliseconds since the epoch.
     """
 
     def __init__(self, clock_ms: Callable[[], int] = system_clock_ms) -> None:

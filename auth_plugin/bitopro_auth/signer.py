@@ -1,4 +1,4 @@
-"""Signs requests, whatever sends them, and says to whom."""
+"""Signs requests for certain hosts, whatever client sends them."""
 
 import ipaddress
 from collections.abc import Collection
@@ -11,16 +11,16 @@ DEFAULT_HOSTS = frozenset({"api.bitopro.com"})
 
 
 class UnsignableRequestError(Exception):
-    """The request was not signed and not sent: wrong host, scheme, method or body."""
+    """The request was not signed and not sent: its host, scheme, method or body is wrong."""
 
 
 class Signer:
-    """Signs requests to some hosts and no others, whatever sends them.
+    """Signs requests for certain hosts and for no others, whatever client sends them.
 
     Args:
         credentials: The account's credentials.
-        hosts: The host names to sign for. The signature covers neither method nor path, so
-            whoever receives it could use it elsewhere.
+        hosts: The host names to sign for. The signature does not cover the method and the path, so
+            a host that receives it could use it for another call.
     """
 
     def __init__(self, credentials: Credentials, hosts: Collection[str] = DEFAULT_HOSTS) -> None:
@@ -28,10 +28,10 @@ class Signer:
         self._hosts = frozenset(hosts)
 
     def check(self, method: str, scheme: str, host: str, body: bytes) -> None:
-        """Raise unless the request may be signed.
+        """Raise if the request must not be signed: its host, scheme, method or body breaks a rule.
 
         Raises:
-            UnsignableRequestError: It must not be sent.
+            UnsignableRequestError: If it must not be sent.
         """
         if host not in self._hosts:
             raise UnsignableRequestError(f"{host} is not among the hosts to sign for")
@@ -41,12 +41,12 @@ class Signer:
             raise UnsignableRequestError(f"a {method} without a body has nothing to sign")
 
     def headers(self, method: str, body: bytes, nonce: int) -> dict[str, str]:
-        """Return the three headers of a request that was checked.
+        """Return the three signed headers of a request that passed `check`.
 
         Args:
-            method: GET and DELETE sign the account and the nonce, others their body.
-            body: The body as it is sent.
-            nonce: Milliseconds since the epoch.
+            method: GET and DELETE sign the e-mail address and the nonce, other methods the body.
+            body: The body, as it is sent.
+            nonce: The nonce, in milliseconds since the epoch.
         """
         try:
             return signed_headers(

@@ -1,4 +1,4 @@
-"""The stages of a signature, each a pure function of its arguments.
+"""The steps of signing, each a pure function.
 
 identity and nonce -> JSON text -> base64 payload -> HMAC-SHA384 in hex -> three headers
 
@@ -16,18 +16,18 @@ from .credentials import Credentials, Secret
 def identity_json(identity: Secret, nonce: int) -> bytes:
     """Return the JSON that is signed for a GET or a DELETE, without spaces.
 
-    Characters beyond ASCII are escaped: the standard and the URL-safe base64 of pure ASCII are
-    the same for every usual e-mail, and both alphabets are in use with this exchange.
+    Characters beyond ASCII are escaped. Both standard and URL-safe base64 are used with this
+    exchange; for ASCII text with a usual e-mail address, both give the same result.
 
     Args:
         identity: The account's e-mail address.
-        nonce: Milliseconds since the epoch.
+        nonce: The nonce, in milliseconds since the epoch.
     """
     return f'{{"identity":{json.dumps(identity.reveal())},"nonce":{nonce:d}}}'.encode()
 
 
 def encode_payload(json_text: bytes) -> str:
-    """Return the payload: the JSON in base64, standard alphabet, with padding."""
+    """Return the payload: the JSON in standard base64, with padding."""
     return base64.b64encode(json_text).decode()
 
 
@@ -37,7 +37,7 @@ def sign(payload: str, api_secret: Secret) -> str:
 
 
 def signed_headers(json_text: bytes, credentials: Credentials) -> dict[str, str]:
-    """Return the three headers. Whoever holds them can use them once on any endpoint."""
+    """Return the three headers. Anybody who holds them can use them once, for any endpoint."""
     payload = encode_payload(json_text)
     return {
         "X-BITOPRO-APIKEY": credentials.api_key.reveal(),

@@ -1,11 +1,13 @@
 """Opens the site in Chromium, as a reader does: `python docs/site/check.py [--shots FOLDER]`.
 
 Every page is opened from a server and from the folder, narrow and wide. Every internal link leads
-somewhere, nothing is loaded from elsewhere, nothing is an error on the console, nothing is wider
-than the screen, the search finds `cancel_order`, and its reference shows what it takes.
+somewhere, every text that names a page of `docs/` is a link to it, nothing is loaded from
+elsewhere, nothing is an error on the console, nothing is wider than the screen, no table scrolls
+sideways on a narrow one, the search finds `cancel_order`, and its reference shows what it takes.
 """
 
 import argparse
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -36,7 +38,17 @@ SEEN = """() => ({
     ids: Array.from(document.querySelectorAll("[id]"), each => each.id),
     links: Array.from(document.querySelectorAll("a[href]"), each => each.href),
     wide: document.documentElement.scrollWidth - innerWidth,
+    scrolled: Array.from(document.querySelectorAll("article table, .md-typeset__scrollwrap"))
+        .filter(each => each.scrollWidth > each.clientWidth)
+        .map(each => each.textContent.trim().slice(0, 40)),
+    texts: Array.from(document.querySelectorAll("article *"))
+        .filter(each => !each.closest("script, style, pre, :not(a) > code"))
+        .flatMap(each => Array.from(each.childNodes, part => [part, each.closest("a")]))
+        .filter(([part]) => part.nodeType == Node.TEXT_NODE)
+        .map(([part, link]) => [part.data, link ? link.href : ""]),
 })"""
+#: A page as the checkout has it; whoever names one links it.
+NAMED = re.compile(r"(?<![\w./-])docs/([\w-]+)\.md")
 OPERATION = "bitopro_client.api.orders.cancel_order"
 
 
@@ -110,6 +122,12 @@ class Reader:
         seen = page.evaluate(SEEN)
         if seen["wide"] > 0:
             self._note(page, f"{seen['wide']} pixels too wide for a {name} screen")
+        for text in seen["scrolled"] if name == "narrow" else ():
+            self._note(page, f"a table is wider than a {name} screen: {text}")
+        for text, link in seen["texts"]:
+            for named in NAMED.findall(text):
+                if self._path(link) != f"{named}.html":
+                    self._note(page, f"docs/{named}.md leads to {link or 'nothing'}: {text}")
         self._targets |= {url, *(f"{url}#{each}" for each in seen["ids"])}
         self.links |= {unquote(each) for each in seen["links"] if each.startswith(OURS)}
         if self._shots:

@@ -1,7 +1,7 @@
 """Writes what the site is made of: `python docs/site/pages.py FOLDER`.
 
-The front page is the README, the HTTP reference comes from the YAML, and the Python reference has
-a page for each package, filled by mkdocstrings.
+The front page is the README, the page of the examples shows the programs, too, the HTTP reference
+comes from the YAML, and the Python reference has a page for each package, filled by mkdocstrings.
 """
 
 import json
@@ -33,6 +33,8 @@ def main(folder: Path) -> None:
     (folder / "index.md").write_text(readme.replace("](docs/", "]("), "utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     (folder / "changelog.md").write_text(changelog.replace("](docs/", "]("), "utf-8")
+    (folder / "examples").mkdir()
+    (folder / "examples" / "README.md").write_text("\n".join(examples()), "utf-8")
     reference = folder / "reference"
     reference.mkdir()
     spec = yaml.safe_load((ROOT / SPECS[0]).read_text("utf-8"))
@@ -40,6 +42,15 @@ def main(folder: Path) -> None:
     (reference / "http.md").write_text("\n".join(http_reference(spec, streams)), "utf-8")
     for package in PACKAGES:
         (reference / f"{package}.md").write_text("\n".join(python_reference(package)), "utf-8")
+
+
+def examples() -> Iterator[str]:
+    """Yield the page of the examples, with the programs that it links to."""
+    page = (ROOT / "examples" / "README.md").read_text("utf-8")
+    yield re.sub(r"\]\((\w+)\.py\)", r"](#\1)", page)
+    for name in dict.fromkeys(re.findall(r"\]\((\w+)\.py\)", page)):
+        program = (ROOT / "examples" / f"{name}.py").read_text("utf-8")
+        yield from (f"## {name}.py {{: #{name} }}", "", "````python", program + "````", "")
 
 
 def python_reference(package: str) -> Iterator[str]:
@@ -73,7 +84,7 @@ def http_reference(spec: dict[str, Any], streams: dict[str, Any]) -> Iterator[st
         yield from ("", f"`{server['url']}`: {server['description']}")
     yield from ("", "## Signing", "", "Every request carries three headers.", "")
     yield from table(
-        ("header", "holds"),
+        ("header", "content"),
         (
             (f"`{scheme['name']}`", scheme["description"])
             for scheme in spec["components"]["securitySchemes"].values()
@@ -83,8 +94,8 @@ def http_reference(spec: dict[str, Any], streams: dict[str, Any]) -> Iterator[st
     for path, item in spec["paths"].items():
         for method, operation in item.items():
             yield from one_operation(spec, f"{method.upper()} {path}", operation)
-    yield from ("", "## Answers that are no success", "")
-    yield "The body of each is an [Error](#error)."
+    yield from ("", "## Errors", "")
+    yield "The body of each of these answers is an [Error](#error)."
     yield ""
     yield from table(
         ("answer", "means"),
@@ -106,7 +117,7 @@ def http_reference(spec: dict[str, Any], streams: dict[str, Any]) -> Iterator[st
         )
     yield ""
     yield from table(
-        ("channel", "tells"),
+        ("channel", "content"),
         ((f"`{each['address']}`", each["description"]) for each in streams["channels"].values()),
     )
     yield from ("", "Each message is an [OrdersMessage](#ordersmessage).", "")
@@ -123,12 +134,13 @@ def one_operation(spec: dict[str, Any], title: str, operation: dict[str, Any]) -
         yield from ("", "Deprecated.")
     yield from ("", operation["description"], "")
     yield f"In Python: [`{python}`][bitopro_client.api.{tag}.{python}]."
-    yield f"Counted as `{limit['group']}`: {limit['requests']} in {limit['period-seconds']} s, by"
-    yield " and ".join({"ip": "address"}.get(each, each) for each in limit["per"]) + "."
+    yield f"Rate limit `{limit['group']}`: {limit['requests']} requests in"
+    yield f"{limit['period-seconds']} s, per"
+    yield " and per ".join({"ip": "IP address"}.get(each, each) for each in limit["per"]) + "."
     if parameters := [resolved(spec, each) for each in operation.get("parameters", ())]:
         yield ""
         yield from table(
-            ("parameter", "in", "is", "meaning"),
+            ("parameter", "in", "type", "meaning"),
             (
                 (
                     f"`{each['name']}`",
@@ -142,7 +154,7 @@ def one_operation(spec: dict[str, Any], title: str, operation: dict[str, Any]) -
     if body := operation.get("requestBody"):
         yield from ("", "The body is " + content(body["content"]), "")
         yield from example(body["content"])
-    yield from ("", "The answer repeats what was asked for: " + repeats(operation), "")
+    yield from ("", repeats(operation), "")
     others = []
     for status, response in operation["responses"].items():
         if "$ref" in response:
@@ -159,9 +171,25 @@ def one_operation(spec: dict[str, Any], title: str, operation: dict[str, Any]) -
 def repeats(operation: Mapping[str, Any]) -> str:
     """Return in words how the answer repeats what was asked for."""
     if why := operation.get("x-answer-repeats-nothing"):
-        return f"no. {why}"
-    named = operation["x-answer-repeats"].items()
-    return ", ".join(f"`{name}` in `{place}`" for name, place in named) + "."
+        return f"The answer does not repeat the request. {why}"
+    rules = (
+        f"{place_in_words(place)} must be "
+        + ("in the body that was sent" if name == "body" else f"the `{name}` that was requested")
+        for name, place in operation["x-answer-repeats"].items()
+    )
+    return f"In the answer, {', and '.join(rules)}."
+
+
+def place_in_words(place: str) -> str:
+    """Return in words where in an answer something is, such as `data[].pair`."""
+    part, _, rest = place.partition("[].")
+    if rest:
+        return f"`{rest}` of every item of `{part}`"
+    if place.endswith("{}[]"):
+        return f"every item under every key of `{place.removesuffix('{}[]')}`"
+    if place.endswith("{}"):
+        return f"every key of `{place.removesuffix('{}')}`"
+    return f"`{place}`"
 
 
 def content(types: Mapping[str, Any]) -> str:
@@ -187,7 +215,7 @@ def one_schema(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
         required = schema.get("required", ())
         yield ""
         yield from table(
-            ("property", "is", "meaning"),
+            ("property", "type", "meaning"),
             (
                 (
                     f"`{key}`",
@@ -215,13 +243,13 @@ def shape(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
         text += f" that matches `{schema['pattern']}`"
     for key, said in (
-        ("minimum", "at least"),
-        ("maximum", "at most"),
-        ("minItems", "items at least"),
-        ("maxItems", "items at most"),
+        ("minimum", "at least {}"),
+        ("maximum", "at most {}"),
+        ("minItems", "at least {} item(s)"),
+        ("maxItems", "at most {} item(s)"),
     ):
         if key in schema:
-            text += f", {said} {schema[key]}"
+            text += ", " + said.format(schema[key])
     return text
 
 

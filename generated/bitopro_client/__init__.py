@@ -2,7 +2,7 @@
 """The part of BitoPro's REST API (v3) that cancels orders.
 
 Written by hand from BitoPro's public API documents (v3, state of December 2025). "Not verified"
-marks what nobody could check against the live exchange: it documents no test environment, so a
+means that it was not tried on the live exchange: there is no documented test environment, so a
 try needs a real account.
 """
 

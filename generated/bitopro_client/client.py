@@ -19,9 +19,9 @@ DEFAULT_BASE_URL = "https://api.bitopro.com/v3"
 
 @define
 class Client:
-    """Where the endpoints' functions send their requests, one attempt each, unsigned by itself.
+    """A client that sends each request once. It does not sign requests: pass an `auth` for that.
 
-    The following are accepted as keyword arguments and used to make the httpx clients:
+    Its keyword arguments configure the httpx clients that it uses:
 
         ``base_url``: The base URL of the API; every request goes to a path below it.
 
@@ -35,8 +35,8 @@ class Client:
 
         ``verify_ssl``: The SSL context to verify the server with, or whether to verify it.
 
-        ``follow_redirects``: Whether to follow redirects. A redirected request carries its
-        credentials along, so leave it False.
+        ``follow_redirects``: Whether to follow redirects. Leave it False: a redirected request
+        would send its signature to another host.
 
         ``httpx_args``: Further arguments of ``httpx.Client`` and ``httpx.AsyncClient``, such as
         ``auth``.
@@ -57,7 +57,7 @@ class Client:
 
         Raises:
             errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-            errors.UnexpectedStatus: If the answer's status is not that of a success.
+            errors.UnexpectedStatus: If the status of the answer is not a success.
             errors.UnreadableAnswer: If the answer cannot be understood.
             httpx.HTTPError: If there was no answer.
         """

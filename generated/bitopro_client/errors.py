@@ -1,5 +1,5 @@
 # Generated from openapi/bitopro.yaml by `make generate` (openapi-python-client 0.29.1). Do not edit.
-"""What the client raises."""
+"""The errors that the client raises."""
 
 
 class InvalidArgument(ValueError):
@@ -9,7 +9,7 @@ class InvalidArgument(ValueError):
         parameter: The parameter's name in the exchange's documents, such as `orderId`, or its
             place in the body, such as `body['BTC_TWD'][0]`.
         rule: What the parameter must be, with an example.
-        got: What it was, never quoting a text that may be a secret.
+        got: What was passed instead; a text that may be a secret is not quoted.
     """
 
     def __init__(self, parameter: str, rule: str, got: str) -> None:
@@ -23,11 +23,11 @@ class InvalidArgument(ValueError):
 
 
 class UnexpectedStatus(Exception):
-    """The answer's status is not that of a success.
+    """The status of the answer is not a success.
 
     Attributes:
         status_code: The status, which may be one that Python's `HTTPStatus` does not know.
-        content: The answer's body: the exchange's error, or a proxy's HTML.
+        content: The body of the answer: the exchange's error, or the HTML of a proxy.
     """
 
     def __init__(self, status_code: int, content: bytes) -> None:
@@ -37,13 +37,13 @@ class UnexpectedStatus(Exception):
 
 
 class UnreadableAnswer(Exception):
-    """The answer's status is that of a success, its body is not what the document promises.
+    """The status of the answer is a success, but its body is not what the spec says.
 
-    What was asked for may or may not have happened.
+    The exchange may or may not have done what was requested.
 
     Attributes:
         status_code: The status.
-        content: The answer's body.
+        content: The body of the answer.
     """
 
     def __init__(self, status_code: int, content: bytes, why: str) -> None:

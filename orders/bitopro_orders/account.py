@@ -20,8 +20,8 @@ class Book(StrEnum):
     """What the listings prove about the open orders of the account, or of one pair."""
 
     CLEAN = "clean"
-    """No order is open: two listings in a row, `LAG_SECONDS` apart, were empty, and listings are
-    known to contain stop-limit orders that are not triggered."""
+    """No order is open: two listings in a row, 5 seconds apart, were empty, and listings are known
+    to contain stop-limit orders that are not triggered."""
     NOTHING_LISTED = "nothing listed; stop-limit orders that are not triggered may be open"
     """Two such listings were empty, but stop-limit orders that are not triggered may be open."""
     NOT_CLEAN = "not clean, or not known to be"

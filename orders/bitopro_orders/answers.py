@@ -1,4 +1,4 @@
-"""What an answer says beyond its model: pure readings of status, headers and error body."""
+"""Reads status, headers and error body of an answer, with pure functions."""
 
 import base64
 import contextlib
@@ -55,19 +55,19 @@ def error_of(
     now_ms: int,
     secrets: Collection[Secret],
 ) -> BitoProError:
-    """Return the error that an answer without success stands for.
+    """Return the error for an answer that is not a success.
 
-    A 408 is documented without a word on whether the request was processed, so it is unknown,
-    as is everything that is not a 4xx: a 5xx, a CDN's own status, a redirect. So is a 404 that is
-    not the exchange's `{"error": ...}`: it comes from something before it, and says nothing of an
-    order.
+    Only a 4xx is a refusal, and not every one: a 408 is unknown, because the documents do not say
+    whether the request was processed. So is a 404 that is not the exchange's `{"error": ...}`,
+    because it comes from a proxy and says nothing about an order. Anything else, such as a 5xx, a
+    CDN's own status or a redirect, is unknown, too.
 
     Args:
         status: The HTTP status; anything but a 2xx.
         content: The body.
-        headers: The answer's headers.
+        headers: The headers of the answer.
         now_ms: This machine's time when the answer came, in milliseconds since the epoch.
-        secrets: Texts that the exchange's message must not repeat.
+        secrets: Texts that the error's message must not contain.
     """
     if status == 408 or not 400 <= status < 500:
         return OutcomeUnknownError(f"the exchange answered {status}", status=status)
@@ -141,16 +141,16 @@ def _folded(text: str) -> str:
 
 
 def clock_difference_ms(headers: Mapping[str, str], now_ms: int) -> int | None:
-    """Return `now_ms` minus the answer's `Date`, in milliseconds; None without a usable one."""
+    """Return `now_ms` minus the answer's `Date`, in milliseconds; None without a valid `Date`."""
     date = date_ms(headers.get("Date", ""))
     return None if date is None else now_ms - date
 
 
 def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None:
-    """Return the wait that `Retry-After` asks for, in seconds; None without a usable one.
+    """Return the wait that `Retry-After` asks for, in seconds; None without a valid one.
 
-    The header's two forms are a number of seconds and a date (RFC 9110, 10.2.3). A date counts
-    from the answer's own `Date` where there is one: the two clocks may differ.
+    The header is a number of seconds or a date (RFC 9110, 10.2.3). A date is compared with the
+    answer's own `Date`, if there is one, because the two clocks may differ.
     """
     value = headers.get("Retry-After", "").strip()
     try:
@@ -166,7 +166,7 @@ def retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float | None
 
 
 def date_ms(text: str) -> int | None:
-    """Return a header's date in milliseconds since the epoch; None if it is none."""
+    """Return the date in a header, in milliseconds since the epoch; None if it is not a date."""
     # Few answers need it, and importing it takes as long as all of this package's models.
     from email.utils import parsedate_to_datetime
 

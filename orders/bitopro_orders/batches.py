@@ -1,4 +1,4 @@
-"""Cancels in batches, where that takes orders off the book sooner than one by one."""
+"""Sends cancels in batches, when that is faster than one by one."""
 
 import asyncio
 import math
@@ -49,12 +49,12 @@ class _Member:
 
 @define(eq=False)
 class Batches:
-    """Gathers the orders that wait to be sent; sends many together, and lets few go alone.
+    """Collects the orders that wait to be sent: many are sent as a batch, few are sent one by one.
 
     Args:
-        client: Who sends.
-        size: How many ids a batch holds at most; it is halved whenever one is refused.
-        seconds: Returns how long a batch may take.
+        client: Sends the requests.
+        size: How many ids a batch holds at most; halved each time a batch is refused.
+        seconds: Returns how long a batch may take, in seconds.
     """
 
     _client: OrdersClient
@@ -65,10 +65,10 @@ class Batches:
     _is_gathering: bool = field(default=False, init=False)
 
     async def join(self, order: Asked, escort: Escort) -> Begun | None:
-        """Wait for what a batch comes to for an order; None if it is to be sent alone.
+        """Wait for the result of a batch for an order; None if the order is to be sent alone.
 
         Raises:
-            OutcomeUnknownError: If the task is cancelled after the batch has left.
+            OutcomeUnknownError: If the task is cancelled after the batch was sent.
         """
         if self._size < WORTH_A_BATCH:
             return None

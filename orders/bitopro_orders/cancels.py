@@ -1,4 +1,4 @@
-"""Cancel many orders, and know what became of each."""
+"""Cancel many orders, and find out what became of each."""
 
 import copy
 import json
@@ -68,34 +68,38 @@ def cancel_many(
 ) -> ManyOutcomes:
     """Cancel many orders and find out what became of each.
 
-    Each order's end is handed out as soon as it is known, in no order: a `CancelOutcome`, or the
-    `BitoProError` that `cancel_and_confirm` would have raised for it. Nothing is sent before the
-    iteration begins; its `stop()` sends no more, and lets what was sent be settled. Memory is
-    bounded, so `orders` may be endless: 10,000 orders at most are begun, and no more are while
-    1,000 have ended and are not handed out. `orders` is asked in a thread of its own, so that one
-    that is slow holds nobody up.
+    The iteration yields the outcome of each order as soon as it is known: a `CancelOutcome`, or the
+    `BitoProError` that `cancel_and_confirm` would have raised. Nothing is sent before the iteration
+    begins. `stop()` sends no more cancels and lets the iteration go on until the orders already
+    sent have an outcome.
+
+    Memory is bounded, so `orders` may be endless: at most 10,000 orders are in progress, and no new
+    order is begun while 1,000 outcomes wait for your loop. `orders` is read in a separate thread,
+    so a slow iterable delays no cancel.
 
     Args:
-        client: From `connect()`. A `transport=` given to it must be one for tasks.
-        orders: The pair and the id of each. An item that is none of these is handed out as an
-            `InvalidArgumentError`, and costs the others nothing.
-        timeout: How long each order may take, in seconds, from its turn on; waiting for others to
-            be read does not count.
-        is_all_strategy_canceled: See `cancel_order`.
-        at_once: How many orders at most are sent, and how many are read, at once.
-        batch_size: How many ids a batch may hold, which is not documented. A batch is sent when so
-            many orders wait that it takes them off the book sooner (`WORTH_A_BATCH`); one that is
-            refused is sent in smaller ones, and then one by one. 1 sends no batches; so does
-            `is_all_strategy_canceled`, which a batch has no word for.
-        duplicates_within: An order that is named again among so many is sent once; the account
-            counts it.
-        journal: Where each decision is written down before it is done; see `Journal`.
-        on_progress: Called with the account after the end of each order and after each listing, by
-            the thread that cancels. What it raises is logged.
+        client: From `connect()`. If it has a `transport=`, that must be an async one.
+        orders: The pair and the id of each order. For any other item, the loop gets an
+            `InvalidArgumentError`; the other orders are not affected.
+        timeout: How long each order may take, in seconds, from when its turn comes. The time that
+            it waits for other orders to be read does not count.
+        is_all_strategy_canceled: See `cancel_order`. If it is given, no batches are sent, because a
+            batch has no such parameter.
+        at_once: How many orders at most are sent, and how many are read, at the same time.
+        batch_size: How many ids a batch may hold; the exchange's limit is not documented. Batches
+            are sent when so many orders wait that a batch is faster than single cancels (8 at
+            today's rate limits). A batch that is refused is split into smaller ones, and then into
+            single cancels. 1 sends no batches.
+        duplicates_within: Among how many of the last orders a repeated one is noticed. It is sent
+            once, and counted in `account.duplicates`.
+        journal: Where each decision is written before it is carried out; see `Journal`.
+        on_progress: Called with the account after each outcome and after each listing, in the
+            thread that cancels. An exception that it raises is logged.
 
     Raises:
         InvalidArgumentError: If an argument breaks its rule.
-        Exception: While iterating, what `orders` has raised, after the end of each order before it.
+        Exception: While iterating, what `orders` has raised, after the outcomes of the orders
+            before it.
     """
     work = cancelling(client, lambda: timeout, is_all_strategy_canceled, batch_size)
     make = running(
@@ -119,20 +123,21 @@ def cancel_many_async(
 ) -> AsyncManyOutcomes:
     """Cancel many orders and find out what became of each; see `cancel_many`.
 
-    If the task is cancelled while it waits for the next outcome, and the outcome of orders is
-    unknown by that, it ends in an `OutcomeUnknownError` that names them, for `resolve_many_async`.
+    If the task is cancelled while it waits for the next outcome, and this leaves orders unknown, it
+    raises one `OutcomeUnknownError` that names them all, for `resolve_many_async`.
 
     Args:
         client: From `connect()`.
-        orders: Also an async iterable. One that is not is asked in the loop: it must not wait.
+        orders: An iterable or an async iterable. One that is not async is read in the event loop:
+            it must not block.
         timeout: See `cancel_many`.
-        is_all_strategy_canceled: See `cancel_order`.
+        is_all_strategy_canceled: See `cancel_many`.
         history: An open `order_history()`, see `cancel_and_confirm_async`.
         at_once: See `cancel_many`.
         batch_size: See `cancel_many`.
         duplicates_within: See `cancel_many`.
         journal: See `cancel_many`.
-        on_progress: See `cancel_many`; called in the loop.
+        on_progress: See `cancel_many`; called in the event loop.
 
     Raises:
         InvalidArgumentError: See `cancel_many`.
@@ -154,15 +159,15 @@ def resume(
     at_once: int = AT_ONCE,
     on_progress: Callable[[Account], object] | None = None,
 ) -> ManyOutcomes:
-    """Finish what a process has begun that has died since.
+    """Finish the cancels that a process had begun when it died.
 
-    Each order of the journal without a proved end is read, and cancelled again only if it is read
-    as live. It is handed out like those of `cancel_many`, and written down in the same journal.
-    Orders that the dead process had not begun with are not in its journal.
+    Each order in the journal without a proved outcome is read, and cancelled again only if it is
+    live. The iteration yields outcomes like that of `cancel_many`, and they are written to the same
+    journal. Orders that the process had not begun to cancel are not in its journal.
 
     Args:
         client: From `connect()`, for the same account.
-        journal: The one of the dead process.
+        journal: The journal of the process that died.
         timeout: See `cancel_many`.
         at_once: See `cancel_many`.
         on_progress: See `cancel_many`.
@@ -185,7 +190,7 @@ def resume_async(
     at_once: int = AT_ONCE,
     on_progress: Callable[[Account], object] | None = None,
 ) -> AsyncManyOutcomes:
-    """Finish what a process has begun that has died since; see `resume`."""
+    """Finish the cancels that a process had begun when it died; see `resume`."""
     _check_given(journal)
     check_client(client, history)
     work = cancelling(client, lambda: timeout, UNSET, 1, history)
@@ -207,12 +212,12 @@ def resolve_many(
 
     Args:
         client: From `connect()`, for the same account.
-        errors: What was caught, such as `account.unknown`, or `unresolved(journal)`. One that is
-            about a batch stands for each of its orders.
+        errors: The errors that were caught, such as `account.unknown`, or `unresolved(journal)`.
+            The error of a batch stands for each of its orders.
         timeout: How long each order may take, in seconds.
         under_way_seconds: See `resolve`.
-        at_once: How many orders at most are read at once.
-        journal: Where it is written down what they came to.
+        at_once: How many orders at most are read at the same time.
+        journal: Where the outcomes are written.
         on_progress: See `cancel_many`.
 
     Raises:
@@ -246,14 +251,14 @@ def cancelling(
     batch_size: int,
     history: History | None = None,
 ) -> Work:
-    """Return what cancels an order and finds out what became of it.
+    """Return the work on one order: cancel it and find out what became of it.
 
     Args:
-        client: Who cancels and reads.
-        seconds: Returns how long an order may take whose turn has come.
+        client: Sends the cancels and reads the orders.
+        seconds: Returns how long an order may take when its turn has come.
         is_all_strategy_canceled: See `cancel_order`.
         batch_size: How many ids a batch may hold.
-        history: What tells of orders that became final.
+        history: An open `order_history()`, or None.
     """
     require_whole("batch_size", batch_size)
     # A batch has no word for it.
@@ -377,7 +382,7 @@ def running(
     duplicates_within: int = DUPLICATES_WITHIN,
     beside: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
 ) -> Make:
-    """Check what all have in common, and return what makes the run of some items."""
+    """Check the arguments that all functions share, and return what makes the run of some items."""
     check_client(client)
     require_seconds("timeout", timeout)
     require_whole("at_once", at_once)

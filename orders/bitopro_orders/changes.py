@@ -1,4 +1,4 @@
-"""Messages of the order streams, and what in them is a change: pure, without IO."""
+"""Parses messages of the order streams, and finds the changes in them, without IO."""
 
 import json
 from collections import OrderedDict
@@ -24,7 +24,7 @@ _CLIENT_ID = "clientID"
 
 
 class Message(NamedTuple):
-    """The orders of a message, and why others in it could not be read (without their content)."""
+    """The orders of a message, and why others could not be read (without their content)."""
 
     event_id: int | str | None
     orders: list[Order]
@@ -32,7 +32,7 @@ class Message(NamedTuple):
 
 
 def read_message(content: str | bytes) -> Message:
-    """Return what the message holds; decimal text and numbers never become a float."""
+    """Return the content of a message; decimal text and numbers never become a float."""
     message = Message(None, [], [])
     if isinstance(content, bytes):
         message.faults.append("it is binary")
@@ -147,11 +147,12 @@ def _merged(last: _State, new: _State) -> tuple[_State, bool]:
 
 
 class OrderChanges:
-    """Tells changes of orders from repeats and from what comes late.
+    """Tells changes of orders from repeats and from late messages.
 
-    An order counts as changed if it is new or if, against what was seen of it, more was filled,
-    or it became final, or its update time is later, or at the same time its other figures are
-    ones that were not seen. What was filled never becomes less, and final never becomes live.
+    An order counts as changed if it is new. It also counts as changed if, compared with what was
+    seen of it, more was filled, it became final, its update time is later, or its other fields are
+    new for the same update time. The filled amount never becomes smaller, and a final order never
+    becomes live again.
 
     Args:
         most: How many orders, and how many messages, are remembered: the latest ones.
@@ -165,7 +166,7 @@ class OrderChanges:
     def is_repeat(self, event_id: int | str | None, content: str | bytes) -> bool:
         """Say whether this message was seen before, and remember it.
 
-        The id alone does not tell: whether the exchange uses one again is not documented.
+        The id alone is not enough: whether the exchange uses an id again is not documented.
         """
         if event_id is None:
             return False
@@ -189,7 +190,7 @@ class OrderChanges:
         return changed
 
     def latest(self, key: Key) -> Order | None:
-        """Return the order as it was last; None if it was not seen."""
+        """Return the order as it was last seen; None if it was not seen."""
         return self._orders[key][1] if key in self._orders else None
 
     def final(self, key: Key) -> Order | None:

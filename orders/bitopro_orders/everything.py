@@ -1,4 +1,4 @@
-"""Cancel every open order, or those that a predicate picks, until the book is seen to be clean."""
+"""Cancel every open order, or those that a predicate selects, until the book is clean."""
 
 import contextlib
 from collections import deque
@@ -53,26 +53,29 @@ def cancel_everything(
 ) -> ManyOutcomes:
     """List the open orders, cancel them, and list again until the book is clean.
 
-    Each order's end is handed out like those of `cancel_many`, also of orders that were filled
-    meanwhile and of those that appeared after it began. An order that was not sent, is unknown or
-    still open is tried again, later each time, if a listing shows it after that; its end is handed
-    out when it is another one, or with the last ones. Then `account.book` says what is proved:
-    only empty listings prove a clean book, two in a row, `LAG_SECONDS` apart. It goes on until
-    then, or until the time is over. Orders are cancelled by their ids, one by one or in batches.
-    When nothing is listed any more, the exchange's own cancel of all orders is sent once, if `only`
-    is not given and the listing may hide some: what it names is handed out too.
+    The iteration yields one outcome for each order, like that of `cancel_many`, also for orders
+    that were filled meanwhile and orders that appeared after it began. An order that was not sent,
+    is unknown or is still open is tried again, with a growing delay, if it is still listed. If that
+    does not help, its outcome is yielded with the last orders.
+
+    It ends when two listings in a row, 5 seconds apart, were empty, or when `timeout` is over.
+    `account.book` then says what is proved. Orders are cancelled by their ids, one by one or in
+    batches. If `only` is not given, and nothing is listed any more but the listing may omit orders,
+    the exchange's own cancel-all call is sent once; the orders that its answer names get an outcome
+    too.
 
     Args:
-        client: From `connect()`. A `transport=` given to it must be one for tasks.
-        pair: The pair whose orders are to be cancelled; by default those of all pairs.
-        only: Says of an order as it was listed whether it is to be cancelled; by default each is.
-            What it raises ends the listing, and is raised after the ends of the orders before it.
-            Listings that hold other orders prove no clean book: then it ends when two in a row,
-            `LAG_SECONDS` apart, have no order to cancel.
-        timeout: How long it may take, in seconds.
-        lists_untriggered: Whether you know that the exchange's listing contains stop-limit orders
-            that are not triggered, which is not documented. Without this, the book is called clean
-            only if one was listed since it began.
+        client: From `connect()`. If it has a `transport=`, that must be an async one.
+        pair: The pair whose orders are cancelled; by default those of all pairs.
+        only: Called with each listed order; says whether to cancel it. By default all are
+            cancelled. If other orders stay listed, the book is never proved clean: it then ends
+            when two listings in a row, 5 seconds apart, contain no order to cancel. An exception
+            that it raises ends the listing, and is raised after the outcomes of the orders before
+            it.
+        timeout: How long it may take as a whole, in seconds.
+        lists_untriggered: Pass True if you know that the exchange's listing contains stop-limit
+            orders that are not triggered, which is not documented. Otherwise the book is called
+            clean only if such an order was listed since the start.
         at_once: See `cancel_many`.
         batch_size: See `cancel_many`.
         journal: See `cancel_many`.
@@ -80,7 +83,7 @@ def cancel_everything(
 
     Raises:
         InvalidArgumentError: If an argument breaks its rule.
-        RejectedError: While iterating, if the orders may not be listed (401, 403).
+        RejectedError: While iterating, if the key is not allowed to list the orders (401, 403).
     """
     finder = _Finder(Listings(client, pair, lists_untriggered), only, timeout)
     return ManyOutcomes(_making(finder, at_once, batch_size, journal, on_progress, None), finder)

@@ -1,8 +1,8 @@
-"""The JSON form of what became of a cancel: versioned, and without anything secret.
+"""The JSON form of outcomes and errors. It has a version, and holds no secrets.
 
-A form is an object of texts, numbers, true, false and null, for `json.dumps`. Decimals are decimal
-text, moments are text in ISO 8601 with their zone, or milliseconds since the epoch. Of an order it
-holds the documented fields. docs/outcomes.md lists them.
+A form is an object for `json.dumps`: texts, numbers, true, false and null. Decimals are decimal
+text. Times are text in ISO 8601 with a timezone, or milliseconds since the epoch. An order has its
+documented fields. docs/outcomes.md lists all fields.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ def write(kind: str, fields: Mapping[str, object]) -> dict[str, Any]:
     """Return a form.
 
     Args:
-        kind: What it is of: the class's name.
+        kind: The name of the class that it is a form of.
         fields: Its fields.
     """
     return {"kind": kind, "version": VERSION, **fields}
 
 
 def fields_of(kind: str, form: object) -> Mapping[str, Any]:
-    """Return the fields of what `json.loads` returned.
+    """Return the fields of a form, as `json.loads` returned it.
 
     Raises:
-        ValueError: If it is no form of this kind and version; `refusal` says so.
+        ValueError: If it is not a form of this kind and version; `refusal` describes it.
     """
     if not isinstance(form, Mapping) or (form.get("kind"), form.get("version")) != (kind, VERSION):
         raise ValueError(kind)
@@ -39,7 +39,7 @@ def fields_of(kind: str, form: object) -> Mapping[str, Any]:
 
 
 def refusal(kind: str, error: Exception) -> str:
-    """Return what to say of something that is no form of this kind and version."""
+    """Return a description of something that is not a form of this kind and version."""
     return (
         f"form must be what to_json() of a {kind} returned, of version {VERSION} "
         f"({type(error).__name__})"
@@ -47,19 +47,19 @@ def refusal(kind: str, error: Exception) -> str:
 
 
 def order_form(order: Order | None) -> dict[str, Any] | None:
-    """Return the documented fields of an order, by their names at the exchange."""
+    """Return the documented fields of an order, under the exchange's names."""
     if order is None:
         return None
     return {k: v for k, v in order.to_dict().items() if k not in order.additional_properties}
 
 
 def order_of(form: Mapping[str, Any] | None) -> Order | None:
-    """Return the order that a form has the fields of."""
+    """Return the order of a form."""
     return None if form is None else Order.from_dict(form)
 
 
 def decimal_text(value: Decimal | None) -> str | None:
-    """Return a decimal as text that gives exactly it again."""
+    """Return a decimal as text, without losing any digit."""
     return None if value is None else str(value)
 
 

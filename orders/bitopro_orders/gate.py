@@ -1,4 +1,4 @@
-"""What holds back requests that have not left yet, once somebody says so."""
+"""Holds back requests that are not sent yet, after a stop."""
 
 import asyncio
 from collections.abc import Awaitable, Generator
@@ -16,17 +16,17 @@ STOPPED = "it was stopped before the cancel was sent"
 
 @define(eq=False)
 class Gate:
-    """Lets the tasks of one loop go on, until it is closed.
+    """Lets the tasks of one event loop go on until it is closed.
 
     Attributes:
-        is_closed: Whether it is.
+        is_closed: Whether it is closed.
     """
 
     is_closed: bool = False
     _waiting: "set[asyncio.Task[Any]]" = field(factory=set, init=False)
 
     def close(self) -> None:
-        """Let nobody through any more; those who wait in it give up."""
+        """Close it; tasks that wait in it give up."""
         self.is_closed = True
         for task in self._waiting:
             task.cancel()
@@ -36,13 +36,13 @@ class Gate:
         """Raise if it is closed.
 
         Raises:
-            NotSentError: If it is.
+            NotSentError: If it is closed.
         """
         if self.is_closed:
             raise NotSentError(STOPPED)
 
     async def wait(self, work: Awaitable[T]) -> T:
-        """Wait for something, until it is closed.
+        """Wait for something, until the gate is closed.
 
         Raises:
             NotSentError: If it is closed meanwhile.
@@ -60,9 +60,9 @@ class Gate:
             self._waiting.discard(task)
 
     def guard(self, steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
-        """Return the steps of a request, none of which is begun once it is closed.
+        """Return the steps of a request. None of them is begun once the gate is closed.
 
-        What waits then is given up; a request that has left is not.
+        A request that waits then is given up; a request that was sent goes on.
         """
         try:
             step = next(steps)

@@ -1,6 +1,7 @@
-"""A dead man's switch inside the bot's own process: no beat, no orders.
+"""A dead man's switch in a thread of the bot: without heartbeats, its open orders are cancelled.
 
-It dies with the process; `bitopro guard` does not. docs/guard.md says what each can do.
+It ends when the bot's process ends; `bitopro guard` is a process of its own. docs/guard.md compares
+them.
 """
 
 import asyncio
@@ -29,11 +30,12 @@ TIMEOUT_SECONDS = 300.0
 
 @frozen
 class Scope:
-    """Which open orders a guard cancels: what `cancel_everything` is given.
+    """Which open orders a guard cancels; the fields mean the same as in `cancel_everything`.
 
     Attributes:
-        pair: The pair whose orders are meant; by default those of all pairs.
-        only: Says of an order as it was listed whether it is meant; by default each is.
+        pair: The pair whose orders are cancelled; by default those of all pairs.
+        only: Called with each listed order; says whether to cancel it. By default all are
+            cancelled.
         lists_untriggered: See `cancel_everything`.
     """
 
@@ -43,11 +45,13 @@ class Scope:
 
 
 class GuardFiredError(RuntimeError):
-    """The guard cancels, or has cancelled, the orders: whoever was not there must learn it.
+    """The guard has fired: it is cancelling the orders, or has cancelled them.
+
+    A bot that hung and then continues gets this error from `beat()`, or at the end of the block.
 
     Attributes:
-        reason: Why.
-        account: What has become of the orders so far.
+        reason: Why the guard fired.
+        account: What became of the orders so far.
     """
 
     def __init__(self, reason: str, account: Account) -> None:
@@ -69,26 +73,26 @@ def guard(
     on_fire: Callable[["Guard"], object] | None = None,
     fire_on_exit: bool = False,
 ) -> "Guard":
-    """Return a guard: `with`, or in a task `async with`, and `beat()` inside.
+    """Return a guard for a `with` block, or in a task an `async with` block; call `beat()` in it.
 
-    While the block runs, a thread watches. Without a `beat()` for `after` seconds, or when an
-    exception leaves the block (also Ctrl-C, `SystemExit`, the cancellation of the task), it runs
-    `cancel_everything` for the scope; the exception goes on when that is through. A block that ends
-    by itself disarms it. Until it fires nothing is sent.
+    The guard fires when `beat()` was not called for `after` seconds, or when an exception leaves
+    the block (also `KeyboardInterrupt`, `SystemExit` and the cancellation of the task). It then
+    runs `cancel_everything` for the scope; an exception propagates when the cancels are done. A
+    block that ends normally disarms the guard. Until the guard fires, nothing is sent.
 
-    The thread has an event loop of its own, so a hung loop does not hold it up. What holds the
-    interpreter itself, such as an extension that does not let other threads run, does.
+    The guard runs in a thread with an event loop of its own, so an event loop that hangs does not
+    delay it. An extension that blocks the interpreter and lets no other thread run does block it.
 
     Args:
-        client: From `connect()`. A `transport=` given to it must be one for tasks.
-        scope: Which orders are cancelled; `Scope()` is every open order of the account.
-        after: How long there may be no beat, in seconds.
+        client: From `connect()`. If it has a `transport=`, that must be an async one.
+        scope: Which orders are cancelled; `Scope()` means every open order of the account.
+        after: The longest time without a `beat()`, in seconds.
         timeout: How long the cancels may take, in seconds.
-        journal: Where each decision is written down before it is done; keep it open around the
-            block.
-        on_fire: Called with the guard when the cancels are through, in the guard's thread. What it
-            raises is logged.
-        fire_on_exit: Whether a block that ends by itself fires too.
+        journal: Where each decision is written before it is carried out. Keep it open until the
+            block has ended.
+        on_fire: Called with the guard when the cancels are done, in the guard's thread. An
+            exception that it raises is logged.
+        fire_on_exit: Whether the guard also fires when the block ends normally.
 
     Raises:
         InvalidArgumentError: If an argument breaks its rule.
@@ -97,11 +101,11 @@ def guard(
 
 
 class Guard:
-    """What `guard` returns, for one block.
+    """What `guard()` returns. It can be used for one block.
 
     Attributes:
-        reason: Why it fired; None if it did not.
-        error: What ended the cancels early, such as a refusal of the key; None if nothing did.
+        reason: Why the guard fired; None if it did not.
+        error: What ended the cancels early, such as a refusal of the API key; None if nothing did.
     """
 
     def __init__(
@@ -136,15 +140,18 @@ class Guard:
 
     @property
     def account(self) -> Account:
-        """What has become of the orders; complete when the block has been left."""
+        """What became of the orders; complete when the block has ended."""
         return self._many.account
 
     def beat(self) -> None:
-        """Say that all is well; it never waits, and may be called by any thread of the process.
+        """Tell the guard that the bot is working.
+
+        It never waits; any thread of the process may call it.
 
         Raises:
-            GuardFiredError: If it has fired. A beat that comes too late lets it fire.
-            RuntimeError: Outside the block, or in a process forked inside it: nobody watches there.
+            GuardFiredError: If the guard has fired. A beat that comes too late makes it fire.
+            RuntimeError: If it is called outside the block, or in a process forked inside the
+                block, because no guard runs there.
         """
         if self.reason is None and self._owner != os.getpid():
             raise RuntimeError("beat() is for the guard's block and the process that entered it")

@@ -1,7 +1,7 @@
-"""What was decided about cancels, written down before it is done: a file of JSON lines.
+"""The journal: a file of JSON lines, to which each decision is written before it is carried out.
 
-Each line is whole, or it does not count: one that is torn says nothing that had happened yet.
-docs/outcomes.md lists the fields.
+Only complete lines count. If a line is incomplete, its request was not sent. docs/outcomes.md lists
+the fields.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ Line = dict[str, Any]
 
 
 def outcome_name(end: End | BaseException | None) -> str:
-    """Return what a line calls what a request, or an order, came to."""
+    """Return the `outcome` of a line: what became of a request or of an order."""
     match end:
         case None:
             return Outcome.ACCEPTED
@@ -67,7 +67,7 @@ def outcome_name(end: End | BaseException | None) -> str:
 
 
 def reason_of(end: End | BaseException | None) -> str:
-    """Return why, for people, in a line's words."""
+    """Return the reason in words, for the `why` of a line."""
     match end:
         case None:
             return "the exchange accepted it"
@@ -112,21 +112,21 @@ class _Call:
 
 @define
 class Ledger:
-    """What the lines of a journal come to.
+    """What the lines of a journal say in total.
 
     Attributes:
-        orders: By order, and then by the name of the call, the cancels without a proved end.
+        orders: The cancels without a proved outcome: by order, and then by the id of the cancel.
     """
 
     orders: dict[Key, dict[str, _Call]] = field(factory=dict)
 
     @classmethod
     def read(cls, lines: Iterable[bytes]) -> "Ledger":
-        """Read lines; one that is torn does not count.
+        """Read lines; an incomplete line does not count.
 
         Raises:
-            InvalidArgumentError: If there is one of a version that is not known, or if there are
-                lines and none of them is a journal's: it may be the file of the orders.
+            InvalidArgumentError: If a line has an unknown version, or if there are lines and none
+                of them is a journal's: the file may be the list of the orders.
         """
         ledger, others, strange, ours = cls(), 0, 0, 0
         for text in lines:
@@ -155,7 +155,7 @@ class Ledger:
         return ledger
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Add a line; the same line twice is one. One that names no order settles none."""
+        """Add a line. A repeated line counts once. A line without an order settles none."""
         if "order_id" not in line:
             return
         key = key_of(line["pair"], line["order_id"])
@@ -189,7 +189,7 @@ class Ledger:
         return str(line["outcome"]) != Outcome.UNKNOWN
 
     def unresolved(self) -> list[tuple[str, OutcomeUnknownError]]:
-        """Return, for each order without a proved end, its last call and the error to resolve."""
+        """Return an error to resolve, and its cancel's id, for each order without an outcome."""
         found = []
         for calls in list(self.orders.values()):
             name, last = max(list(calls.items()), key=lambda each: each[1].sent_ms)
@@ -200,23 +200,24 @@ class Ledger:
 
 
 class Journal:
-    """A file of what was decided about cancels, one line for each decision.
+    """A file with one JSON line for each decision about a cancel.
 
-    A line is on the disk before its request may leave, and another after the answer; many at once
-    are written together, by a thread of the journal's own. One process at a time has it open.
+    Before a request may be sent, its line is on the disk; another line is written after the answer.
+    A thread of the journal writes the lines, many at once where it can. Only one process at a time
+    can open a journal.
 
-    If it cannot be written (the disk is full, or slower than `PATIENCE_SECONDS`), cancels go out
-    all the same, with a warning in the log, and `problem` says why: a journal must not cost an
-    order. What could not be written is written when there is room again.
+    If the disk is full, or takes longer than 5 seconds, cancels are sent all the same: a warning is
+    logged, and `problem` gives the reason. Up to 10,000 lines that could not be written are written
+    when there is space again.
 
-    It holds pairs, ids and what came of them: nothing secret. Only its owner may read it.
+    The journal holds pairs, order ids and outcomes, but no secrets. Only its owner may read it.
 
     Args:
-        path: The file; it is made if it is not there.
+        path: The file; it is created if it does not exist.
 
     Raises:
-        InvalidArgumentError: If it cannot be opened, is of a version that is not known, or is open
-            elsewhere.
+        InvalidArgumentError: If the file cannot be opened, has an unknown version, or is open
+            already.
 
     Attributes:
         path: The file.
@@ -241,30 +242,30 @@ class Journal:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be written."""
+        """Whether lines can be written."""
         return self._file >= 0
 
     def close(self) -> None:
-        """Write what is there to write and close the file."""
+        """Write the lines that wait to be written, and close the file."""
         if self.is_open:
             self._lines.put(None)
             self._thread.join()
             self.forget()
 
     def forget(self) -> None:
-        """Close the file, as in a forked child: the lock is the parent's."""
+        """Close the file and write nothing: in a forked child, the lock is the parent's."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
 
     def put(self, line: Line) -> "Future[bool]":
-        """Write a line soon; it never waits.
+        """Queue a line to be written; it never waits.
 
         Args:
-            line: Its fields but for the version.
+            line: The fields of the line, without its version.
 
         Returns:
-            What tells when it is on the disk, or that it could not be written.
+            A future: True when the line is on the disk, False if it could not be written.
         """
         line = {"v": VERSION, **line}
         written: Future[bool] = Future()
@@ -278,7 +279,7 @@ class Journal:
         return written
 
     def unresolved(self) -> list[tuple[str, OutcomeUnknownError]]:
-        """Return, for each order without a proved end, its last call and the error to resolve."""
+        """Return an error to resolve, and its cancel's id, for each order without an outcome."""
         return self._ledger.unresolved()
 
     def _write_all(self) -> None:
@@ -371,16 +372,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def unresolved(journal: Journal | str | os.PathLike[str]) -> list[OutcomeUnknownError]:
-    """Return the cancels of a journal whose outcome is not proved, for `resolve_many`.
+    """Return the cancels in a journal whose outcome is not proved, for `resolve_many`.
 
-    Those of a process that has died are among them, and those that ended as unknown. One that was
-    told as not sent, or as refused, is not: nothing was done.
+    These are the cancels that ended as unknown, and those whose process ended before it wrote down
+    their outcome. Cancels that ended as not sent or refused are not returned, because nothing was
+    done.
 
     Args:
-        journal: An open one, or the path of one, which may be open elsewhere.
+        journal: An open journal, or the path of one, which another process may have open.
 
     Raises:
-        InvalidArgumentError: If it cannot be read, or is of a version that is not known.
+        InvalidArgumentError: If the file cannot be read, or has an unknown version.
     """
     if not isinstance(journal, Journal):
         try:

@@ -1,4 +1,4 @@
-"""What listings of the open orders tell of many orders, and prove of the book."""
+"""What listings of the open orders show about many orders, and prove about the book."""
 
 from attrs import define, field
 
@@ -24,14 +24,14 @@ LONGEST_LISTING_SECONDS = 10.0
 
 @define(eq=False)
 class Listings:
-    """Listings of the open orders, one after the other.
+    """Lists the open orders repeatedly.
 
     Attributes:
-        client: Who lists.
+        client: Sends the requests.
         pair: The pair to list; None for all.
-        lists_untriggered: Whether they are known to contain stop-limit orders that are not
+        lists_untriggered: Whether listings are known to contain stop-limit orders that are not
             triggered.
-        began: When the last one began, on the monotonic clock, in seconds.
+        began: When the last listing began, on the monotonic clock, in seconds.
     """
 
     client: OrdersClient
@@ -49,7 +49,7 @@ class Listings:
         """List once.
 
         Raises:
-            BitoProError: If it fails; then it does not follow on the one before it.
+            BitoProError: If it fails. The listings before it then prove nothing any more.
         """
         self.began = self.client.timing.monotonic()
         try:
@@ -70,15 +70,16 @@ class Listings:
 
 
 def first(since: float | None, now: float) -> float:
-    """Return since when something holds that holds now, too."""
+    """Return when something began that is still so: `since`, or now if it is new."""
     return now if since is None else since
 
 
 async def watch(run: Run) -> None:
-    """List now and then, as long as many orders wait to be read: what is still listed goes first.
+    """List now and then while many orders wait to be read; those still listed are read first.
 
-    One call tells of all of them, long before each is read. What a listing lacks is not proved.
-    While cancels are being sent there is none: it would hold thousands that are still to be sent.
+    One listing shows all of them, long before each is read. That an order is not listed proves
+    nothing. While cancels are being sent, nothing is listed, because thousands of orders may still
+    be open.
     """
     listings, account = Listings(run.client), run.account
     pause = PAUSE_SECONDS

@@ -1,5 +1,5 @@
-"""What the connection of a stream ends with."""
+"""The error of a stream whose connection is lost."""
 
 
 class LostError(Exception):
-    """There is no connection, and waiting may help; the message says why."""
+    """There is no connection, and a retry may help; the message gives the reason."""

@@ -1,7 +1,8 @@
-"""The iterations over what many orders came to, in a task and in a thread.
+"""The iterations over the outcomes of many orders, in a task and in a thread.
 
-The tasks run in the caller's loop, or, for who has none, in a loop in a thread of its own: what is
-under way can be cut off there at any moment, which a thread that waits for a socket cannot.
+Orders are worked on in the caller's event loop, or, for a caller without one, in an event loop in a
+thread of its own. There, requests in progress can be aborted at any moment, which is not possible
+in a thread that waits for a socket.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ LONGEST_END_SECONDS = 10.0
 
 
 def error_of_many(errors: list[OutcomeUnknownError]) -> OutcomeUnknownError:
-    """Return one error for all the orders that were cut off; `resolve_many` takes it."""
+    """Return one error that names all the orders that were cut off; `resolve_many` takes it."""
     if len(errors) == 1:
         return errors[0]
     orders: dict[str, list[str]] = {}
@@ -55,14 +56,14 @@ def error_of_many(errors: list[OutcomeUnknownError]) -> OutcomeUnknownError:
 
 
 class AsyncManyOutcomes:
-    """What many orders came to, each as soon as it is known: `async for`, once.
+    """The outcomes of many orders, each as soon as it is known: iterate with `async for`, once.
 
-    `async with` ends it at once when the block is left; without it, whoever leaves the iteration
-    early lets the loop end it a moment later. To end it without cutting anything off, `stop()` it
-    and go on iterating.
+    With `async with`, everything ends at once when the block ends. Without it, when you leave the
+    iteration early, the event loop ends it a moment later. To end it without aborting requests,
+    call `stop()` and go on iterating.
 
     Attributes:
-        account: What has become of them; complete when the iteration has ended.
+        account: What became of the orders; complete when the iteration has ended.
     """
 
     def __init__(self, make: Callable[[AsyncIterator[object]], Run], items: Any) -> None:  # noqa: ANN401
@@ -71,7 +72,7 @@ class AsyncManyOutcomes:
 
     @property
     def account(self) -> Account:
-        """What has become of the orders."""
+        """What became of the orders; complete when the iteration has ended."""
         return self._run.account
 
     async def __aenter__(self) -> Self:
@@ -81,17 +82,17 @@ class AsyncManyOutcomes:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End it: no more orders are taken, what is under way is cut off, the account complete."""
+        """End at once: take no more orders, abort requests in progress, complete the account."""
         self._is_begun = True
         await self._run.end()
 
     def stop(self) -> None:
-        """Send no more cancels, and let the iteration go on until what was sent is settled.
+        """Send no more cancels; the iteration goes on until each order sent has an outcome.
 
-        No more orders are taken. Those that were taken and not sent end as `NotSentError`. Orders
-        whose cancel may have worked are read on, for as long as each may take, and are not
-        cancelled again. It never waits, and may be called by any thread, by a signal handler, and
-        more than once; before the iteration has begun it leaves nothing to iterate over.
+        No more orders are taken. Orders that were taken and not sent end as `NotSentError`. Orders
+        whose cancel may have worked are read, within the timeout of each, and not cancelled again.
+        It never waits; any thread and any signal handler may call it, also more than once. If it is
+        called before the iteration begins, the iteration is empty.
         """
         self._run.stop()
 
@@ -116,13 +117,13 @@ class AsyncManyOutcomes:
 
 
 class ManyOutcomes:
-    """What many orders came to, each as soon as it is known: `for`, once.
+    """The outcomes of many orders, each as soon as it is known: iterate with `for`, once.
 
-    Leaving the iteration, also by Ctrl-C, ends it at once. To end it without cutting anything off,
-    `stop()` it and go on iterating.
+    When the iteration is left, also by Ctrl-C, everything ends at once. To end it without aborting
+    requests, call `stop()` and go on iterating.
 
     Attributes:
-        account: What has become of them; complete when the iteration has ended.
+        account: What became of the orders; complete when the iteration has ended.
     """
 
     def __init__(self, make: Callable[[AsyncIterator[object]], Run], items: Any) -> None:  # noqa: ANN401
@@ -135,7 +136,7 @@ class ManyOutcomes:
 
     @property
     def account(self) -> Account:
-        """What has become of the orders."""
+        """What became of the orders; complete when the iteration has ended."""
         return self._run.account
 
     def __enter__(self) -> Self:
@@ -145,7 +146,7 @@ class ManyOutcomes:
         self.close()
 
     def close(self) -> None:
-        """End it: no more orders are taken, what is under way is cut off, the account complete."""
+        """End at once: take no more orders, abort requests in progress, complete the account."""
         self._is_begun = True
         if self._thread is None or self._thread.ident is None:
             return
@@ -157,7 +158,7 @@ class ManyOutcomes:
         self._thread.join(LONGEST_END_SECONDS)
 
     def stop(self) -> None:
-        """Send no more cancels, and let the iteration go on until what was sent is settled.
+        """Send no more cancels; the iteration goes on until each order sent has an outcome.
 
         See `AsyncManyOutcomes.stop`.
         """
@@ -297,7 +298,7 @@ def many(make: Make, items: Any) -> ManyOutcomes:  # noqa: ANN401 - anything may
     """Return the iteration over an iterable.
 
     Raises:
-        InvalidArgumentError: If it is none.
+        InvalidArgumentError: If it is not an iterable.
     """
     if not isinstance(items, Iterable):
         raise InvalidArgumentError(
@@ -310,7 +311,7 @@ def many_async(make: Make, items: Any) -> AsyncManyOutcomes:  # noqa: ANN401 - a
     """Return the iteration over an iterable, sync or async.
 
     Raises:
-        InvalidArgumentError: If it is none.
+        InvalidArgumentError: If it is neither.
     """
     if not isinstance(items, Iterable | AsyncIterable):
         raise InvalidArgumentError(

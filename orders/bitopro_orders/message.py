@@ -1,4 +1,4 @@
-"""A request before it is signed: built once for a call, written anew for each attempt."""
+"""A request before it is signed. It is built once for a call, and completed for each attempt."""
 
 import json
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ _KNOWN = {"method", "url", "params", "headers", "json", "content"}
 
 @frozen
 class Route:
-    """Where a client's requests go, and how.
+    """Where a client's requests are sent, and how.
 
     Attributes:
-        origin: Where connections lead.
+        origin: The scheme, host and port.
         path: The path of the base URL, without a slash at its end.
-        headers: Headers of every request.
-        phase_seconds: How long each phase of an attempt may take.
+        headers: The headers of every request.
+        phase_seconds: How long each phase of an attempt may take, in seconds.
     """
 
     origin: Origin
@@ -46,7 +46,7 @@ class Route:
         cookies: Mapping[str, str],
         phase_seconds: float,
     ) -> "Route":
-        """Return the route to a base URL that was checked.
+        """Return the route to a base URL that was checked before.
 
         Raises:
             InvalidArgumentError: If a header cannot be sent.
@@ -79,10 +79,10 @@ class Message:
     """A request without its signature.
 
     Attributes:
-        method: In capitals.
+        method: The method, in capitals.
         target: The path with the query.
-        headers: By name.
-        body: As it is sent.
+        headers: The headers, by name.
+        body: The body, as it is sent.
     """
 
     method: str
@@ -96,7 +96,7 @@ class Message:
 
         Raises:
             bitopro_client.errors.InvalidArgument: If an argument breaks its rule.
-            TypeError: If the operation has a kind of body that is not sent here.
+            TypeError: If the operation has a kind of body that is not supported.
         """
         kwargs = call.request_kwargs()
         if not kwargs.keys() <= _KNOWN:

@@ -85,7 +85,7 @@ class CancelOutcome:
 
     Attributes:
         state: The state of the order. `OPEN` and `NOT_FOUND` are returned only if the exchange
-            confirmed them after `LAG_SECONDS`; see docs/outcomes.md.
+            confirmed them at least 5 seconds later; see docs/outcomes.md.
         pair: The order's pair, as it was asked for.
         order_id: The order's id.
         executed: The filled amount, in the base currency; None if the exchange does not say.
@@ -231,8 +231,8 @@ def cancel_and_confirm(
         client: From `connect()`.
         pair: The trading pair, such as BTC_TWD.
         order_id: The order's id.
-        timeout: How long it may take, in seconds. The proof that an order is still open takes twice
-            `LAG_SECONDS`, and the proof that it is not found takes `LAG_SECONDS`.
+        timeout: How long it may take, in seconds. The proof that an order is still open takes 10
+            seconds, and the proof that it is not found takes 5 seconds.
         is_all_strategy_canceled: See `cancel_order`.
 
     Raises:

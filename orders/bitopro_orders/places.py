@@ -1,4 +1,4 @@
-"""Where an exchange has its API and its streams, and which of them belong together."""
+"""The URLs of an exchange's API and streams, and whether two URLs belong to the same exchange."""
 
 from urllib.parse import urlsplit
 
@@ -15,16 +15,17 @@ SANDBOX_PATH = "/ws"
 
 
 def stream_and_base_url(given: Secret | None, base_url: str | None) -> tuple[str, str]:
-    """Return where the streams and the API of one exchange are.
+    """Return the URLs of the streams and of the API of one exchange.
 
     Args:
-        given: Where the streams are; by default `BITOPRO_STREAM_URL` of the environment, else what
-            belongs to the API.
-        base_url: Where the client's API is; by default `BITOPRO_BASE_URL` of the environment, else
-            what belongs to the streams that were given, else the exchange.
+        given: The URL of the streams; by default `BITOPRO_STREAM_URL` of the environment, or else
+            the one that belongs to the API.
+        base_url: The URL of the client's API; by default `BITOPRO_BASE_URL` of the environment, or
+            else the one that belongs to the given streams, or else the exchange's.
 
     Raises:
-        InvalidArgumentError: If an URL breaks its rule, is missing, or they do not belong together.
+        InvalidArgumentError: If a URL breaks its rule or is missing, or if the two do not belong
+            together.
     """
     from_env = stream_url_from_env()
     text = Secret(from_env) if given is None and from_env else given
@@ -42,10 +43,10 @@ def stream_and_base_url(given: Secret | None, base_url: str | None) -> tuple[str
 
 
 def belong_together(base_url: str, stream_url: str) -> bool:
-    """Say whether an API and streams may be of one exchange.
+    """Say whether an API and streams may belong to the same exchange.
 
-    Those of the real one do; on this machine itself the port tells exchanges apart; of others it
-    is not known.
+    The URLs of the real exchange are known. On this machine itself, each exchange has its own port.
+    For any other host it is not known, so the answer is yes.
     """
     api, streams = urlsplit(base_url), urlsplit(stream_url)
     is_real = api.hostname == urlsplit(DEFAULT_BASE_URL).hostname
@@ -58,10 +59,10 @@ def belong_together(base_url: str, stream_url: str) -> bool:
 
 
 def checked_url(text: Secret) -> str:
-    """Return where streams are, without a slash at its end.
+    """Return the URL of the streams, without a slash at its end.
 
     Raises:
-        InvalidArgumentError: If it is no place to send a signature to.
+        InvalidArgumentError: If no signature may be sent to it.
     """
     if not _is_stream_url(text):
         raise InvalidArgumentError(

@@ -1,4 +1,4 @@
-"""Reading one order again and again."""
+"""Reads one order repeatedly."""
 
 from collections.abc import Generator
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 
 def about_cancel(error: E, pair: str, order_id: str, attempts: int = 0) -> E:
-    """Say in an error which cancel it is about, and how many requests of it have left."""
+    """Name the cancel in an error, and how many of its requests were sent."""
     error.operation = cancel_order.OPERATION.name
     error.arguments = cancel_order.call(pair=pair, order_id=order_id).arguments
     error.attempts = attempts
@@ -28,19 +28,20 @@ def about_cancel(error: E, pair: str, order_id: str, attempts: int = 0) -> E:
 
 
 class Reading:
-    """Reads one order again and again, slower and slower, until a moment.
+    """Reads one order repeatedly, with growing pauses, until a time limit.
 
     Args:
-        client: Who reads.
+        client: Sends the requests.
         pair: The order's pair.
         order_id: The order's id.
-        timeout: How long, in seconds.
+        timeout: The time limit, in seconds.
         tally: Counts the requests.
 
     Attributes:
         last_seen: The order as it was last read.
-        began_at: When the last reading began, on the monotonic clock, in seconds.
-        seen_from: When the one began that read `last_seen`: it is older by no more than the lag.
+        began_at: When the last read began, on the monotonic clock, in seconds.
+        seen_from: When the read of `last_seen` began. The order is at most `LAG_SECONDS` older than
+            that.
     """
 
     def __init__(
@@ -60,17 +61,17 @@ class Reading:
         self.seen_from: float = self._deadline
 
     def seconds_left(self) -> float:
-        """Return how much time is left."""
+        """Return how much time is left, in seconds."""
         return self._deadline - self._client.timing.monotonic()
 
     def aside(self, steps: Generator[Step, Any, None]) -> Generator[Step, Any, None]:
-        """Carry out steps whose time does not count."""
+        """Run steps whose time does not count."""
         began = self._client.timing.monotonic()
         yield from steps
         self._deadline += self._client.timing.monotonic() - began
 
     def read(self) -> Generator[Step, Any, Order | BitoProError]:
-        """Read once; return the order, or why it could not be read."""
+        """Read once; return the order, or the error if it could not be read."""
         call = get_order.call(pair=self._pair, order_id=self._order_id)
         self.began_at = self._client.timing.monotonic()
         try:
@@ -85,7 +86,7 @@ class Reading:
         return order
 
     def pause(self) -> Generator[Step, Any, bool]:
-        """Wait before the next reading; return False if there is no time left for one."""
+        """Wait before the next read; return False if there is no time for one."""
         seconds = self._pause * (0.5 + self._client.timing.random() / 2)
         self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 1.5)
         if self.seconds_left() <= seconds:
@@ -94,12 +95,12 @@ class Reading:
         return True
 
     def unknown(self, tally: Tally, sent_ms: int, why: str = "") -> OutcomeUnknownError:
-        """Return what is told if it is not final by then.
+        """Return the error for an order that is not final in time.
 
         Args:
-            tally: How many requests to cancel left.
-            sent_ms: When the last one left, in milliseconds since the epoch.
-            why: What ended the reading; by default its time.
+            tally: How many requests to cancel were sent.
+            sent_ms: When the last one was sent, in milliseconds since the epoch.
+            why: Why reading ended; by default because its time was over.
         """
         seen, what = self.last_seen, "it could not be read"
         if seen is not None:

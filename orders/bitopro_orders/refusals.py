@@ -1,4 +1,4 @@
-"""What refusals say of an order, of the path and of the key, and when they may be believed."""
+"""What a refusal proves about the order, the path and the key."""
 
 import math
 
@@ -19,15 +19,16 @@ from .states import LAG_SECONDS
 
 @define
 class Refusals:
-    """What the exchange itself has said against a cancel, and when, on the monotonic clock.
+    """The exchange's refusals of a cancel, and when they came, on the monotonic clock, in seconds.
 
-    A limit or a clock says nothing of the order, so these count only until something else does.
+    A refusal for a rate limit or a clock proves nothing about the order. Such refusals count only
+    until there is one about the order.
 
     Attributes:
-        last: The last refusal, whoever it came from.
-        first_at: When the first one came that counts.
-        last_at: When the last one came that counts.
-        are_about_order: Whether they are more than a limit or a clock.
+        last: The last refusal of any kind.
+        first_at: When the first refusal that counts came.
+        last_at: When the last refusal that counts came.
+        are_about_order: Whether they are about more than a rate limit or a clock.
     """
 
     last: RejectedError | None = None
@@ -36,7 +37,7 @@ class Refusals:
     are_about_order: bool = False
 
     def note(self, error: RejectedError, now: float) -> float:
-        """Take note of one; return from when on another cancel of a live order is worth sending."""
+        """Record a refusal; return when another cancel of a live order is worth sending."""
         self.last = error
         if not error.message:  # it is not the exchange's own JSON
             return now
@@ -53,17 +54,17 @@ class Refusals:
         return self.first_at is not None and self.last_at - self.first_at >= LAG_SECONDS
 
     def leave_open(self, read_from: float) -> bool:
-        """Say whether an order that was read as live then had not been final when refused."""
+        """Say whether an order read as live from then on was not final when it was refused."""
         since = self.last_at if self.are_about_order else self.first_at
         return since is not None and self._came_again() and read_from - since >= LAG_SECONDS
 
     def leave_nothing(self, read_from: float) -> bool:
-        """Say whether an order that was not found then had not been there when refused."""
+        """Say whether an order not found from then on did not exist when it was refused."""
         return names_no_order(self.last) and read_from - self.last_at >= LAG_SECONDS
 
 
 def names_no_order(error: object) -> bool:
-    """Say whether it is the exchange's own 404 to an order, and not one to the path."""
+    """Say whether it is the exchange's own 404 about the order, and not about the path."""
     return isinstance(error, NotFoundError) and is_about_order(error.message)
 
 
@@ -73,7 +74,7 @@ def names_no_path(error: object) -> bool:
 
 
 def is_about_key(error: object) -> bool:
-    """Say whether no other request of this key will do better."""
+    """Say whether every other request with this key would be refused, too."""
     if isinstance(error, BadRequestError):
         return is_about_identity(error.message)
     return isinstance(error, AuthenticationError | PermissionDeniedError)

@@ -1,4 +1,4 @@
-"""Many orders in one loop: each in a task of its own, a bounded number of them."""
+"""Many orders in one event loop: a bounded number of them, each in a task of its own."""
 
 import asyncio
 import contextlib
@@ -48,15 +48,15 @@ class Asked:
     """One order to cancel.
 
     Attributes:
-        pair: Its pair.
-        order_id: Its id.
+        pair: The pair.
+        order_id: The id.
         begun: A cancel that was sent before.
-        attempts: How many requests to cancel it have left before.
-        call: What the journal calls this cancel.
+        attempts: How many requests to cancel it were sent before.
+        call: The id of this cancel in the journal.
         error: The error to resolve, if it is not to be cancelled.
-        tries: How often it came to an end that was kept back.
-        seconds: How much time it has left; None if its time has not begun.
-        key: What it is known by.
+        tries: How many times it had an outcome that was held back.
+        seconds: How much time it has left, in seconds; None if its time has not begun.
+        key: The key of the order.
     """
 
     pair: str
@@ -74,7 +74,7 @@ class Asked:
     )
 
     def about(self, error: BitoProError, attempts: int) -> BitoProError:
-        """Say in an error which order it is about."""
+        """Name the order in an error."""
         return about_cancel(error, self.pair, self.order_id, attempts)
 
 
@@ -82,7 +82,7 @@ def asked(item: object) -> Asked:
     """Return the order that an item names.
 
     Raises:
-        InvalidArgumentError: If it names none.
+        InvalidArgumentError: If the item is not a pair and an id.
     """
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise InvalidArgumentError(
@@ -103,28 +103,29 @@ def asked(item: object) -> Asked:
 
 @define
 class Do:
-    """Wait for something in a task."""
+    """A step that awaits something in a task."""
 
     what: Callable[[], Awaitable[object]]
 
     def run(self, channel: ThreadChannel) -> None:  # noqa: ARG002 - a step's
-        """Refuse: there is no thread here that may wait."""
+        """Raise: a thread cannot await."""
         raise TypeError("this is for tasks")
 
     async def run_async(self, channel: TaskChannel) -> None:  # noqa: ARG002 - a step's
-        """Wait."""
+        """Await it."""
         await self.what()
 
 
 @define(eq=False)
 class Escort:
-    """Goes with one order: knows which of the bounded places it holds.
+    """Accompanies one order, and knows which of the places for sending and reading it holds.
 
     Attributes:
-        run: Whose it is.
+        run: The run that it belongs to.
         asked: The order.
-        tally: Counts its requests to cancel.
-        why: Why the next request to cancel leaves, if not for the usual reasons.
+        tally: Counts the requests to cancel it.
+        why: The reason of the next request to cancel, for the journal, if it is not one of the
+            usual ones.
     """
 
     run: "Run"
@@ -137,31 +138,31 @@ class Escort:
 
     @property
     def is_sent(self) -> bool:
-        """Whether a cancel of it has left, and it waits to be read."""
+        """Whether a cancel was sent, and the order waits to be read."""
         return not self._sends
 
     @property
     def is_held(self) -> bool:
-        """Whether no request to cancel may leave any more."""
+        """Whether no more requests to cancel may be sent."""
         return self.run.gate.is_closed
 
     @property
     def puts_off(self) -> bool:
-        """Whether an order that was sent is put off, as it cannot be read at once."""
+        """Whether reading the order is postponed, because it cannot be read at once."""
         return not self._reads and self.run.reading.are_taken
 
     def before(self, seconds: float) -> Generator[Step, Any, None]:
-        """Write down that a request to cancel leaves within so long.
+        """Write to the journal that a request to cancel is sent within this time.
 
         Raises:
-            NotSentError: If none may leave any more.
+            NotSentError: If no more requests may be sent.
         """
         self.run.gate.check()
         if self.run.journal is not None:
             yield Do(partial(self._write_before, seconds))
 
     async def before_batch(self, batch: str, seconds: float) -> None:
-        """Write down that a batch with the order leaves within so long."""
+        """Write to the journal that a batch with the order is sent within this time."""
         if self.run.journal is not None:
             await self._write_before(seconds, batch=batch)
 
@@ -173,18 +174,18 @@ class Escort:
         await on_disk(cast("Journal", self.run.journal), line)
 
     def guard(self, steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
-        """Return the steps of a request to cancel, which is given up if it may not leave."""
+        """Return the steps of a cancel request. It is given up once none may be sent any more."""
         return self.run.gate.guard(steps)
 
     def after(self, error: BaseException | None, sent_ms: int) -> None:
-        """Write down what it came to, and let the next order be sent."""
+        """Write the result of a request to the journal, and let the next order be sent."""
         if self._sends:
             self._sends = False
             self.run.sending.release()
         self.note(error, sent_ms)
 
     def note(self, error: BaseException | None, sent_ms: int) -> None:
-        """Write down what a request came to."""
+        """Write the result of a request to the journal."""
         if self.run.journal is not None:
             outcome, why = outcome_name(error), reason_of(error)
             attempt = max(self._attempt, self.tally.sent)
@@ -193,7 +194,7 @@ class Escort:
             )
 
     def end(self, end: End) -> None:
-        """Write down what the order came to."""
+        """Write the outcome of the order to the journal."""
         if self.run.journal is not None:
             form = end.to_json() if isinstance(end, CancelOutcome | OutcomeUnknownError) else None
             outcome, why = outcome_name(end), reason_of(end)
@@ -215,17 +216,17 @@ class Escort:
         }
 
     def turn(self) -> Generator[Step, Any, None]:
-        """Wait until it may be read."""
+        """Wait until the order may be read."""
         if not self._reads:
             yield Do(partial(self.run.reading.acquire, self.asked.key))
             self._reads = True
 
     def resume(self) -> None:
-        """Take over a place to read."""
+        """Take over a place for reading."""
         self._reads = True
 
     def leave(self) -> None:
-        """Give back what it holds."""
+        """Give back the places that it holds."""
         if self._sends:
             self.run.sending.release()
         if self._reads:
@@ -234,7 +235,7 @@ class Escort:
 
 
 async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
-    """Wait until a line is on the disk, or the patience is over."""
+    """Wait until a line is on the disk, but not longer than `PATIENCE_SECONDS`."""
     written = asyncio.wrap_future(journal.put(line))
     try:
         await asyncio.wait({written}, timeout=PATIENCE_SECONDS)
@@ -246,12 +247,12 @@ async def on_disk(journal: Journal, line: dict[str, Any]) -> None:
 
 @define(eq=False)
 class Kept:
-    """An order whose end is kept back, as it may come to a better one.
+    """An order whose outcome is held back, because another try may give a better one.
 
     Attributes:
-        escort: Who went with it.
-        end: What it came to.
-        since: Since when, on the monotonic clock, in seconds.
+        escort: The escort of the order.
+        end: The outcome.
+        since: When it had this outcome, on the monotonic clock, in seconds.
     """
 
     escort: Escort
@@ -259,7 +260,7 @@ class Kept:
     since: float
 
     def again(self) -> Asked:
-        """Return the order, to be brought to its end again."""
+        """Return the order for another try."""
         begun = None
         if isinstance(self.end, OutcomeUnknownError):
             begun = Begun(self.end.accepted, self.end.sent_ms)
@@ -269,13 +270,13 @@ class Kept:
 
 @define(eq=False)
 class Turns:
-    """So many orders may be read at once.
+    """Limits how many orders are read at the same time.
 
     Args:
-        free: How many more.
+        free: How many more may be read.
 
     Attributes:
-        first: Those that go before all others.
+        first: The orders that go before all others.
     """
 
     _free: int
@@ -288,7 +289,7 @@ class Turns:
         return not self._free
 
     async def acquire(self, key: Key | None = None) -> None:
-        """Wait until an order, by default any, may be read."""
+        """Wait until the order may be read."""
         if self._free:
             self._free -= 1
             return
@@ -303,7 +304,7 @@ class Turns:
             raise
 
     def release(self) -> None:
-        """Let the next one be read."""
+        """Let the next order be read."""
         waiting = [turn for turn in self._waiting if not turn.done()]
         if not waiting:
             self._free += 1
@@ -320,27 +321,28 @@ Work = Callable[[Asked, Escort], Coroutine[Any, Any, CancelOutcome | Asked]]
 
 @define(eq=False)
 class Run:
-    """Many orders, in one loop.
+    """Many orders in one event loop.
 
     Attributes:
-        client: Who cancels.
-        items: What is given.
-        take: Makes an order of an item, or raises what is told in its place.
-        work: Brings an order to its end.
-        account: What has become of them.
-        at_once: How many orders at most are sent, and read, at once.
-        duplicates_within: Among how many of the last orders one that is there twice is noticed.
-        on_progress: Called with the account whenever an order is at its end.
-        journal: Where it is written down.
-        is_drained: Whether the items end by themselves when it is stopped: those that they have are
-            taken then. Of others, none is taken any more.
-        beside: What goes on beside it until it ends.
-        keeps: Says whether an end is kept back, for the items to give the order again.
-        kept: The orders whose ends are kept back, which are under way; told when the items end.
-        gate: Closed when it is stopped.
-        reading: Whose turn it is to be read.
-        escorts: Those of the orders that are begun and not at their end.
-        cut: The orders whose outcome is unknown because the iteration was ended.
+        client: Sends the requests.
+        items: The items that the caller gave.
+        take: Returns the order of an item, or raises the error to yield instead.
+        work: Cancels or resolves one order and returns its outcome.
+        account: What became of the orders.
+        at_once: How many orders at most are sent, and how many are read, at the same time.
+        duplicates_within: Among how many of the last orders a repeated one is noticed.
+        on_progress: Called with the account after each outcome.
+        journal: The journal, if there is one.
+        is_drained: Whether the items end by themselves after a stop, so that the rest of them is
+            taken. Otherwise no more items are taken.
+        beside: Runs beside the orders until they end.
+        keeps: Says whether an outcome is held back, so that the items may give the order again.
+        kept: The orders whose outcomes are held back. They count as in progress, and are yielded
+            when the items end.
+        gate: Closed by a stop.
+        reading: Limits how many orders are read at the same time.
+        escorts: The escorts of the orders in progress.
+        cut: The orders that are unknown because the iteration was ended early.
     """
 
     client: OrdersClient
@@ -387,10 +389,11 @@ class Run:
         self._put_off = asyncio.Semaphore(0)
 
     async def next_end(self) -> End | None:
-        """Return what an order came to, as soon as the next one is at its end; None after the last.
+        """Return the next outcome as soon as there is one; None after the last.
 
         Raises:
-            Exception: What the given iterable has raised; after the end of each order before it.
+            Exception: What the given iterable has raised, after the outcomes of the orders before
+                it.
         """
         if self._feeding is None:
             self._loop = asyncio.get_running_loop()
@@ -414,7 +417,10 @@ class Run:
         return self._ends.popleft()
 
     def stop(self) -> None:
-        """Send no more cancels, take no more items, and settle what was sent; from anywhere."""
+        """Send no more cancels, take no more items, finish what was sent.
+
+        Any thread may call it.
+        """
         self._is_to_stop = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended
@@ -425,10 +431,11 @@ class Run:
         self._news.set()
 
     async def end(self) -> None:
-        """Cut off what is under way and complete the account.
+        """Abort what is in progress and complete the account.
 
         Raises:
-            CancelledError: If it was cancelled meanwhile; the account is complete then, too.
+            CancelledError: If it was cancelled meanwhile; the account is complete in this case,
+                too.
         """
         self._is_over = True
         tasks = {*self._tasks, *filter(None, [self._feeding, self._resuming, self._beside])}
@@ -495,7 +502,7 @@ class Run:
             self._work_on(escort)
 
     def late(self, item: object) -> None:
-        """Note an item that came after the end; from any thread."""
+        """Record an item that came after the end; any thread may call it."""
         with self._counting:
             self.account.taken += 1
             try:
@@ -613,7 +620,7 @@ class Run:
         self.progress()
 
     def progress(self) -> None:
-        """Tell the hook that something has changed; whatever ails it changes no outcome."""
+        """Call `on_progress`; an exception that it raises changes no outcome."""
         if self.on_progress is not None:
             try:
                 self.on_progress(self.account)

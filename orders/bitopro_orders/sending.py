@@ -1,8 +1,8 @@
 """The sending policy: how one call becomes one or more attempts, for every operation.
 
-It sits above signing, so each attempt has its own nonce and signature. It is written once, as a
-generator of steps. An attempt waits in its queue, opens a connection, asks the throttle, is signed,
-sent, and judged by `failures`.
+Each attempt is signed by itself, with its own nonce. The policy is written once, as a generator of
+steps: an attempt waits in its queue, opens a connection, asks the throttle, is signed and sent, and
+`failures` says what its result means.
 """
 
 import contextlib
@@ -161,14 +161,14 @@ class _Progress:
 
 @define
 class Sender:
-    """Sends calls by the policy; one for all clients that come from one `connect()`.
+    """Sends calls by the policy. All clients that are copies of one client share it.
 
     Attributes:
-        credentials: Whose key signs.
+        credentials: The credentials that sign.
         hosts: The hosts to sign for.
-        throttle: Says when a request may leave.
-        key: Whose requests these are.
-        policy: How.
+        throttle: Decides when a request may be sent.
+        key: The names that requests are counted under.
+        policy: The policy.
         timing: The clocks.
         on_attempt: Called with the record of each attempt.
     """
@@ -201,14 +201,14 @@ class Sender:
 
         Args:
             call: The operation with its arguments.
-            route: Where it goes.
-            seconds: How long it may take.
-            tally: Counts the requests that leave this machine.
-            answer_share: Which part of the time that is left when a request leaves may be spent
-                on waiting for its answer.
+            route: Where it is sent.
+            seconds: How long it may take, in seconds.
+            tally: Counts the requests that are sent.
+            answer_share: The part of the time left, when a request is sent, that may be spent on
+                waiting for its answer.
 
         Raises:
-            BitoProError: One of its three kinds, by what happened.
+            BitoProError: An error of one of the three kinds.
         """
         channel: Channel = yield Where()
         deadline = self.timing.monotonic() + seconds
@@ -245,13 +245,14 @@ class Sender:
             yield Wait(pause)
 
     def handshake(self, route: Route, seconds: float) -> Generator[Step, Any, int]:
-        """Return a nonce for the stream's handshake, in milliseconds, when its turn has come.
+        """Wait for the turn of a stream's handshake, and return its nonce, in milliseconds.
 
-        It is counted and spaced like a request. Its connection is another's business.
+        The handshake counts towards the rate limits like a request. The caller opens its
+        connection.
 
         Args:
-            route: Where requests go.
-            seconds: How long it may take.
+            route: Where requests are sent.
+            seconds: How long it may take, in seconds.
 
         Raises:
             NotSentError: If its turn does not come in time.
@@ -274,7 +275,7 @@ class Sender:
         return given.nonce
 
     def cool_down(self, seconds: float | None, operation: Operation = HANDSHAKE) -> None:
-        """Let nothing of the same limit leave for so long, by default a backoff: it was refused."""
+        """After a refusal, send nothing under the same limit for so long (at least one backoff)."""
         if self.policy.limit_share is not None:
             _, part = self._question(operation)
             self.throttle.cool_down(part, max(seconds or 0.0, self.policy.backoff_seconds))

@@ -1,7 +1,7 @@
-"""How a thread or a task waits until it is woken, and how it is woken from anywhere.
+"""Signals that wake a thread or a task, from any thread.
 
-Setting a signal takes no lock and waits for nothing, so it may be done by a signal handler, by the
-garbage collector in the middle of anything, and from another thread or loop.
+Setting a signal takes no lock and waits for nothing, so a signal handler, the garbage collector and
+any other thread or event loop may do it.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Signal(Protocol):
-    """Wakes one waiter; set before the wait, it ends the wait at once."""
+    """Wakes one waiter. If it is set before the wait, the wait ends at once."""
 
     def set(self) -> None:
         """Wake the waiter."""
 
 
 def running_loop() -> "asyncio.AbstractEventLoop | None":
-    """Return the loop that runs in this thread, if one does."""
+    """Return the event loop that runs in this thread, or None."""
     # Where nobody has imported asyncio there is none; it takes as long to import as all the rest.
     if (module := sys.modules.get("asyncio")) is None:
         return None
@@ -33,7 +33,7 @@ def running_loop() -> "asyncio.AbstractEventLoop | None":
 
 
 def is_cancellation(error: object) -> bool:
-    """Say whether it is the cancellation of a task."""
+    """Say whether an exception is the cancellation of a task."""
     module = sys.modules.get("asyncio")
     return module is not None and isinstance(error, module.CancelledError)
 
@@ -54,12 +54,12 @@ class ThreadSignal:
             self._lock.release()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it is set, or for so many seconds."""
+        """Wait until it is set, for a number of seconds at most."""
         self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
 
 class TaskSignal:
-    """Wakes a task of the loop that it was made in."""
+    """Wakes a task of the event loop in which it was made."""
 
     __slots__ = ("_future", "_is_set", "_loop")
 
@@ -71,7 +71,7 @@ class TaskSignal:
         self._is_set = False
 
     def set(self) -> None:
-        """Wake the waiter, if its loop is still there."""
+        """Wake the waiter, if its event loop still runs."""
         if running_loop() is self._loop:
             self._wake()
         else:
@@ -84,7 +84,7 @@ class TaskSignal:
             self._future.set_result(None)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until it is set, or for so many seconds."""
+        """Wait until it is set, for a number of seconds at most."""
         if not self._is_set:
             self._future = future = self._loop.create_future()
             timer = self._loop.call_later(max(seconds, 0.0), self._time_out, future)

@@ -1,4 +1,4 @@
-"""What an order's fields say: which one it is, its status, its amounts, its times."""
+"""Reads the fields of an order: its key, status, amounts and times."""
 
 import sys
 from datetime import UTC, datetime
@@ -25,13 +25,13 @@ Key = tuple[str, str]
 
 
 def key_of(pair: str, order_id: str) -> Key:
-    """Return what an order is known by: the documents write pairs in both cases."""
+    """Return the key of an order. The exchange writes pairs in upper and in lower case."""
     # Interned, as thousands of orders may wait, each by its key in several places.
     return sys.intern(pair.lower()), order_id
 
 
 def status_of(order: Order) -> int | None:
-    """Return the order's status; None if it is none of the documented ones."""
+    """Return the order's status; None if it is not one of the documented ones."""
     status: object = order.status
     known = isinstance(status, int) and not isinstance(status, bool)
     return int(order.status) if known and order.status in LIVE | FINAL else None
@@ -49,10 +49,11 @@ def decimal_of(text: object) -> Decimal | None:
 
 
 def executed_of(order: Order) -> Decimal | None:
-    """Return how much was filled, in the base currency; None if the order does not say.
+    """Return the filled amount, in the base currency; None if the order does not say.
 
-    Where the executed amount cannot be read, it is the original minus the remaining one. Nothing
-    remaining of a cancelled order says nothing: whether a cancel sets it to 0 is not documented.
+    If the executed amount cannot be read, it is the original amount minus the remaining one. For a
+    cancelled order, a remaining amount of 0 proves nothing: whether a cancel sets it to 0 is not
+    documented.
     """
     executed = decimal_of(order.executed_amount)
     if executed is not None:
@@ -69,7 +70,10 @@ def executed_of(order: Order) -> Decimal | None:
 
 
 def time_of(order: Order) -> datetime | None:
-    """Return when the order last changed; milliseconds and seconds are told apart by their size."""
+    """Return when the order last changed.
+
+    The size of the number tells milliseconds from seconds.
+    """
     stamp: object = order.updated_timestamp
     if not isinstance(stamp, int) or isinstance(stamp, bool) or stamp <= 0:
         return None

@@ -1,6 +1,7 @@
-"""The steps that the sending policy is made of, and their two drivers: a thread and a task.
+"""The steps of the sending policy, and what runs them in a thread or in a task.
 
-The policy is written once, as a generator of steps. Only here does it differ who carries them out.
+The policy is written once, as a generator of steps. Only this module differs between threads and
+tasks.
 """
 
 import contextlib
@@ -22,13 +23,13 @@ Connection = Any  # each transport's own
 
 
 class Transport(Protocol):
-    """What a transport does without waiting; more of it is said in `transport.threads`."""
+    """The part of a transport that never waits; `transport.threads` documents more."""
 
     def take(self, origin: Origin) -> Connection | None:
         """Return an idle connection."""
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection that carries nothing."""
+        """Put a connection into the pool."""
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -41,7 +42,7 @@ class ThreadTransport(Transport, Protocol):
         """Open a connection."""
 
     def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
-        """Send a request once and return its whole answer."""
+        """Send a request once and return its complete answer."""
 
 
 class TaskTransport(Transport, Protocol):
@@ -51,12 +52,12 @@ class TaskTransport(Transport, Protocol):
         """Open a connection."""
 
     async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
-        """Send a request once and return its whole answer."""
+        """Send a request once and return its complete answer."""
 
 
 @define
 class ThreadChannel:
-    """What carries out steps in a thread."""
+    """Runs steps in a thread."""
 
     timing: Timing
     transport: ThreadTransport
@@ -66,17 +67,17 @@ class ThreadChannel:
         self.transport.close()
 
     def signal(self) -> Signal:
-        """Return what wakes this thread."""
+        """Return a signal that wakes this thread."""
         return ThreadSignal()
 
 
 @define
 class TaskChannel:
-    """What carries out steps in a task.
+    """Runs steps in a task.
 
     Attributes:
         timing: The clocks.
-        open: Returns the transport; asked when there is a first task.
+        open: Returns the transport; called when there is a first task.
     """
 
     timing: Timing
@@ -97,16 +98,16 @@ class TaskChannel:
             self._transport.close()
 
     def signal(self) -> Signal:
-        """Return what wakes this task."""
+        """Return a signal that wakes this task."""
         return TaskSignal()
 
     def leave_alone(self, task: "asyncio.Future[Any]") -> None:
-        """Keep a task that nobody waits for: a loop holds its tasks only weakly."""
+        """Keep a reference to a task that nobody awaits; an event loop holds only weak ones."""
         self._left_alone.add(task)
         task.add_done_callback(self._left_alone.discard)
 
     def end_tasks(self) -> list["asyncio.Future[Any]"]:
-        """Cancel the tasks that nobody waits for; return those of the running loop."""
+        """Cancel the tasks that nobody awaits; return those of the running loop."""
         here = running_loop()
         ended = list(self._left_alone)
         for task in ended:
@@ -122,13 +123,13 @@ Channel = ThreadChannel | TaskChannel
 
 
 class Step(Protocol):
-    """Something that waits, done in a thread or in a task."""
+    """Something that may wait; it can be run in a thread or in a task."""
 
     def run(self, channel: ThreadChannel) -> Any:  # noqa: ANN401 - each step's own
-        """Do it in this thread."""
+        """Run it in this thread."""
 
     async def run_async(self, channel: TaskChannel) -> Any:  # noqa: ANN401 - each step's own
-        """Do it in this task."""
+        """Run it in this task."""
 
 
 class Where:
@@ -168,9 +169,9 @@ def _passes_by_itself(timing: Timing) -> bool:
 
 @define
 class Listen:
-    """Wait for a signal, for so many seconds at most.
+    """Wait for a signal, for a number of seconds at most.
 
-    Where neither the clock nor the sleep is the machine's, nothing but that sleep lets time pass.
+    If neither the clock nor the sleep is the machine's own, only that sleep makes time pass.
     """
 
     signal: Signal
@@ -209,7 +210,7 @@ class Connect:
 
 @define
 class Send:
-    """Send a signed request once and read its whole answer."""
+    """Send a signed request once and read its complete answer."""
 
     connection: Connection = field(repr=False)
     data: bytes = field(repr=False)
@@ -225,7 +226,7 @@ class Send:
 
 
 def drive(steps: Generator[Step, Any, T], channel: ThreadChannel) -> T:
-    """Carry out the steps in this thread and return what they come to."""
+    """Run the steps in this thread and return their result."""
     try:
         step = next(steps)
         while True:
@@ -243,7 +244,7 @@ def drive(steps: Generator[Step, Any, T], channel: ThreadChannel) -> T:
 
 
 async def drive_async(steps: Generator[Step, Any, T], channel: TaskChannel) -> T:
-    """Carry out the steps in this task and return what they come to."""
+    """Run the steps in this task and return their result."""
     try:
         step = next(steps)
         while True:

@@ -1,10 +1,10 @@
-"""The stream of an account's done orders: each change once, across broken connections.
+"""Follow the stream of an account's done orders, with each change once, also across reconnects.
 
     async with order_history() as history:
         async for order in history:
             print(order.id, order.status)
 
-Needs the extra `stream`. What the exchange sends is in openapi/streams.yaml; source:
+It needs the extra `stream`. openapi/streams.yaml describes what the exchange sends. Source:
 https://github.com/bitoex/bitopro-offical-api-docs/tree/master/ws/private
 """
 
@@ -60,47 +60,51 @@ def _positive(_: object, attribute: "Attribute[Any]", number: object) -> None:
 
 @define(eq=False, repr=False, init=False)
 class OrderHistory:
-    """The stream of the account's done orders: `async with`, then `async for`.
+    """The stream of the account's done orders: use it with `async with`, then `async for`.
 
-    A task reads it from entering on, also while nobody iterates. Entering waits until the first
-    attempt to connect has succeeded or failed; a failure that may heal by waiting is logged and
-    tried again, each time signed afresh. One that cannot, such as a 401, is raised to whoever
-    enters, iterates or waits. Several loops over one history share its changes.
+    From the start of the block, a task reads the stream, also while nobody iterates. The block
+    begins when the first attempt to connect has succeeded or failed. A failure that may be
+    temporary is logged, and the stream connects again, with a new signature. Any other failure,
+    such as a 401, is raised from the `async with`, the iteration and `final()`. If several loops
+    iterate over one history, each change goes to one of them.
 
-    Redirects are never followed and proxies of the environment never used: each would carry the
-    credentials elsewhere.
+    Redirects are never followed, and proxy settings of the environment are ignored, because each of
+    these could send the credentials to another host.
 
     Args:
-        credentials: The account's; by default the client's, else those of the environment.
-        stream_url: Where the streams are: wss, or ws to this machine itself. By default
-            `BITOPRO_STREAM_URL` of the environment, else those of the client's exchange.
-        client: Reads, after a reconnect and after a message that was not understood, the orders
-            that may have changed; its calls have nonces of their own. Without one nothing is read.
-        nonce: Returns the next nonce, in milliseconds since the epoch; by default the client's,
-            or that of this process for this key.
-        snapshot: Whether to iterate over what the exchange sends first on connecting, too;
-            `final()` knows those orders in any case.
-        on_malformed: Called with the reason, for each fault of a message.
+        credentials: The credentials of the account; by default those of the client, or else those
+            of the environment.
+        stream_url: The URL of the streams. It must be wss, or ws to this machine itself. By default
+            `BITOPRO_STREAM_URL` of the environment, or else the streams of the client's exchange.
+        client: Reads the orders that may have changed, after a reconnect and after a message that
+            was not understood. Without a client, no orders are read.
+        nonce: Returns the next nonce, in milliseconds since the epoch. By default it comes from the
+            client's source, or, without a client, from that of this process for this key.
+        snapshot: Whether to iterate over the orders that the exchange sends first after connecting.
+            `final()` knows these orders in any case.
+        on_malformed: Called with the reason, for each fault in a message.
         connect_timeout_seconds: How long connecting may take.
         silence_seconds: How long the exchange may send nothing, not even a ping, before the
             connection counts as broken. It pings every 20 seconds (documented).
-        first_backoff_seconds: The most to wait before the first reconnect; it doubles with each.
-            The wait is a random part of it, so that clients spread.
-        longest_backoff_seconds: The most to wait before any reconnect. A connection that lasted
-            that long starts the backoff anew.
-        deadline_seconds: How long to try without a connection; by default for ever.
-        max_message_bytes: The longest message that is read; a longer one breaks the connection.
-        max_waiting_orders: How many changes wait for the iteration; beyond, the oldest is lost.
-        timing: The clocks, the sleep and the randomness.
+        first_backoff_seconds: The longest wait before the first reconnect; it doubles with each
+            further one. The actual wait is a random part of it (full jitter).
+        longest_backoff_seconds: The longest wait before any reconnect. After a connection that
+            lasted this long, the backoff starts again from the first one.
+        deadline_seconds: How long to try while there is no connection; by default there is no
+            limit.
+        max_message_bytes: The largest message that is accepted; a larger one ends the connection.
+        max_waiting_orders: How many changes may wait for the iteration. If there are more, the
+            oldest is dropped.
+        timing: The clocks, the sleeps and the randomness.
 
     Raises:
         ModuleNotFoundError: If the extra `stream` is not installed.
-        InvalidArgumentError: If an argument or a variable of the environment is missing or
-            breaks its rule, or the streams and the client's API belong to two exchanges.
+        InvalidArgumentError: If an argument or a variable of the environment is missing or breaks
+            its rule, or if the streams and the client's API belong to different exchanges.
 
     Attributes:
-        connected: Whether there is a connection right now.
-        malformed: How many faults of messages were reported and skipped.
+        connected: Whether there is a connection now.
+        malformed: How many faults in messages were reported and skipped.
     """
 
     _credentials: Credentials | None
@@ -206,7 +210,11 @@ class OrderHistory:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End at once: the iteration stops, and whoever waits for `final()` gets an error."""
+        """Close the stream at once: the iteration stops, and calls of `final()` that wait raise.
+
+        The error that they raise is an `OutcomeUnknownError`, or the one that ended the stream
+        before.
+        """
         self._closed = True
         self._stop(self._end or OutcomeUnknownError("the order history was closed"))
         if self._task is not None:
@@ -214,7 +222,7 @@ class OrderHistory:
             await asyncio.wait([self._task])
 
     def follows(self, client: OrdersClient) -> bool:
-        """Say whether it may be the history of the exchange that a client talks to."""
+        """Say whether the stream may belong to the exchange that a client uses."""
         return belong_together(client.base_url, self._stream_url)
 
     def __aiter__(self) -> Self:
@@ -231,19 +239,20 @@ class OrderHistory:
         raise StopAsyncIteration
 
     async def final(self, pair: str, order_id: str) -> Order:
-        """Return the order as soon as it was seen in a final state (2, 3, 4, 6), also if before.
+        """Return the order once the stream has shown it in a final state (2, 3, 4 or 6).
 
-        It waits for as long as the exchange does not show it: bound it with a timeout.
+        It returns at once if that was before the call. Otherwise it waits without a limit: put it
+        in an `asyncio.timeout`.
 
         Args:
-            pair: The trading pair, in either case.
+            pair: The trading pair, in upper or lower case.
             order_id: The order's id.
 
         Raises:
-            InvalidArgumentError: If an argument is not text, or empty.
-            OutcomeUnknownError: If the history was closed before, or had no connection for
+            InvalidArgumentError: If an argument is not text, or is empty.
+            OutcomeUnknownError: If the stream was closed, or had no connection for
                 `deadline_seconds`.
-            RejectedError: If the exchange refuses the stream for good.
+            RejectedError: If the exchange refused the stream, and a retry cannot help.
         """
         self._check_entered()
         if not all(isinstance(text, str) and text for text in (pair, order_id)):

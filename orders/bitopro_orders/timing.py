@@ -1,4 +1,4 @@
-"""The machine's clocks, its sleep and its dice: the only place where they are named."""
+"""The machine's clocks, sleep functions and random numbers. No other module uses them directly."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""The connection of a stream, on websockets: the extra `stream`."""
+"""The connection of a stream, with the library websockets: it needs the extra `stream`."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,19 +25,19 @@ _mute.disabled = True
 
 
 class Connection(ClientConnection):
-    """A connection that signs its handshake at the last moment and notes when it heard something.
+    """A connection that signs its handshake as late as possible, and records when it received data.
 
-    The nonce is drawn when there is nothing left to wait for: names are resolved, TCP and TLS done.
+    The nonce is drawn when nothing is left to wait for: after DNS, TCP and TLS.
 
     Args:
-        protocol: What websockets passes.
+        protocol: From websockets.
         sign: Returns the headers that sign the handshake.
-        identity: The account's, which no message shows.
+        identity: The account's e-mail address, which no message may contain.
         timing: The clocks.
-        options: What websockets passes.
+        options: From websockets.
 
     Attributes:
-        heard_at: When something came last, on the monotonic clock, in seconds.
+        heard_at: When data was last received, on the monotonic clock, in seconds.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Connection(ClientConnection):
         """Send the signed request and read the answer.
 
         Raises:
-            RejectedError: If it is refused.
-            LostError: If it is not answered for now. As this is none of the library's errors, the
-                library follows no redirect.
+            RejectedError: If the exchange refuses it.
+            LostError: If it failed, but a retry may help. websockets does not know this error, so
+                it follows no redirect.
         """
         headers = await self._sign()
         try:
@@ -104,7 +104,7 @@ class Connection(ClientConnection):
         raise LostError(reason)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, be it a message, a ping or a part of one."""
+        """Handle received data: a message, a ping or a part of one."""
         self.heard_at = self._timing.monotonic()
         super().data_received(data)
         if self.state is State.CLOSING:
@@ -124,16 +124,16 @@ async def open_connection(
     """Connect to a stream.
 
     Args:
-        url: The stream's.
+        url: The URL of the stream.
         sign: See `Connection`.
         identity: See `Connection`.
         timing: See `Connection`.
-        connect_timeout_seconds: How long it may take.
-        max_message_bytes: The longest message that is read.
+        connect_timeout_seconds: How long it may take, in seconds.
+        max_message_bytes: The largest message that is accepted, in bytes.
 
     Raises:
-        RejectedError: If it is refused for good.
-        LostError: If it is not answered for now; any other exception means that, too.
+        RejectedError: If the exchange refuses it.
+        LostError: If it failed, but a retry may help. Any other exception means the same.
     """
     connection = await connect(
         url,

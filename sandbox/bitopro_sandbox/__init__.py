@@ -1,6 +1,6 @@
-"""A local exchange that enforces BitoPro's documented protocol and misbehaves on demand.
+"""A local exchange that enforces BitoPro's documented protocol, and injects faults on request.
 
-It needs no account, no network and no secret; ``cancel`` stands for the client under test:
+It needs no account, no network and no secret. In this example, ``cancel`` is the client under test:
 
     >>> from bitopro_sandbox import OrderStatus, faults, serve
     >>> with serve() as sandbox:
@@ -9,8 +9,8 @@ It needs no account, no network and no secret; ``cancel`` stands for the client 
     ...     assert sandbox.book.get("2959906694").status is OrderStatus.CANCELLED
     ...     assert sandbox.journal[-1].fault == "drop_answer"
 
-``python -m bitopro_sandbox`` serves one for other programs. Its WebSocket streams, of live and of
-final orders, begin at ``sandbox.stream_url``.
+``python -m bitopro_sandbox`` runs a sandbox for other programs. ``sandbox.stream_url`` is the URL
+of its two WebSocket streams, one of live orders and one of final orders.
 """
 
 from importlib import import_module

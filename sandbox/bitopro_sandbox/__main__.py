@@ -1,4 +1,4 @@
-"""Serves a sandbox for other programs: ``python -m bitopro_sandbox [--port N]``."""
+"""Runs a sandbox for other programs: ``python -m bitopro_sandbox [--port N]``."""
 
 import argparse
 import contextlib
@@ -9,7 +9,7 @@ from bitopro_sandbox.server import Sandbox, serve
 
 
 def main() -> None:
-    """Print how to reach the sandbox, as lines for a shell, and serve until Ctrl-C."""
+    """Print the variables to export, and serve until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="bitopro_sandbox", description=__doc__)
     parser.add_argument("--port", type=int, default=8787, help="TCP port (default: %(default)s)")
     port = parser.parse_args().port

@@ -51,11 +51,11 @@ class Call:
     """One documented call, ready to run.
 
     Attributes:
-        name: What the journal calls it; None for a handshake.
-        run: Does what it asks; gets the signed JSON object, and how many orders may be cancelled at
-            most, and returns the answer's content.
-        permission: What the key must allow.
-        limit: How often it may be used.
+        name: Its name in the journal; None for a handshake.
+        run: Carries out the call. It gets the signed JSON object and the largest number of orders
+            to cancel, and returns the content of the answer.
+        permission: The permission that the key needs.
+        limit: The rate limit that the call counts towards.
     """
 
     name: CallName | None
@@ -68,10 +68,10 @@ class Api:
     """The ASGI application.
 
     Args:
-        settings: How it behaves.
-        book: The orders it serves.
-        faults: Asked for a fault on every request and every message of a stream.
-        journal: Told of every request.
+        settings: The sandbox's behaviour.
+        book: The orders.
+        faults: Asked for a fault for each request and for each message of a stream.
+        journal: Records every request.
 
     Attributes:
         streams: The open streams.

@@ -1,4 +1,4 @@
-"""The orders, and the only way to change them."""
+"""The orders of the sandbox. Only the book changes them."""
 
 import itertools
 import threading
@@ -24,7 +24,7 @@ _EIGHT_PLACES = Decimal("1e-8")
 
 
 class OrderStatus(IntEnum):
-    """An order's state, with the numbers the exchange documents (there is no 5)."""
+    """An order's status, with the exchange's documented numbers (there is no 5)."""
 
     NOT_TRIGGERED = -1
     """A stop-limit order that waits for its stop price. Live."""
@@ -48,33 +48,35 @@ class OrderStatus(IntEnum):
 
 
 class OrderNotLiveError(Exception):
-    """The order is final: it can neither be filled nor cancelled any more."""
+    """The order is final: it can no longer be filled or cancelled."""
 
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """One order at one moment; the book replaces it when it changes.
+    """One order at one moment. A change puts a new object into the book.
 
     Attributes:
-        id: Digits, for stop-limit orders after ``SL-`` (documented); unique across pairs.
-        pair: ``{BASE}_{QUOTE}`` in upper case.
-        action: Side of the order.
-        type: Kind of the order.
-        status: State of the order.
-        price: Limit price in the quote currency; 0 for a market order.
-        original_amount: Amount ordered, in the base currency.
-        executed_amount: Amount filled so far, in the base currency.
-        total: Sum of the fills' amounts times prices, in the quote currency.
-        fee: Fee paid, in ``fee_symbol``.
-        seq: The exchange's own number of the order.
-        created_ms: Milliseconds since the epoch.
-        updated_ms: Milliseconds since the epoch.
-        time_in_force: ``GTC`` or ``POST_ONLY``.
-        stop_price: Price that triggers a stop-limit order, in the quote currency.
-        condition: Side of ``stop_price`` that triggers: ``>=`` or ``<=``.
-        client_id: The client's own number, if it gave one.
-        strategy: Whether take-profit or stop-loss settings hang on the order. Not on the wire.
-        locked: Whether the exchange refuses to cancel the order though it is live. Not on the wire.
+        id: The order's id: digits, with the prefix ``SL-`` for stop-limit orders (documented). It
+            is unique across pairs.
+        pair: The trading pair, ``{BASE}_{QUOTE}``, in upper case.
+        action: ``"BUY"`` or ``"SELL"``.
+        type: ``"LIMIT"``, ``"MARKET"`` or ``"STOP_LIMIT"``.
+        status: The order's status.
+        price: The limit price, in the quote currency; 0 for a market order.
+        original_amount: The amount ordered, in the base currency.
+        executed_amount: The amount filled so far, in the base currency.
+        total: The value of the fills (the sum of amount times price), in the quote currency.
+        fee: The fee paid, in ``fee_symbol``.
+        seq: The exchange's sequence number of the order.
+        created_ms: When the order was placed, in milliseconds since the epoch.
+        updated_ms: When the order last changed, in milliseconds since the epoch.
+        time_in_force: ``"GTC"`` or ``"POST_ONLY"``.
+        stop_price: The price that triggers a stop-limit order, in the quote currency.
+        condition: On which side of ``stop_price`` the order is triggered: ``">="`` or ``"<="``.
+        client_id: The number that the client gave the order, if it gave one.
+        strategy: Whether the order has take-profit or stop-loss settings. Not in any answer.
+        locked: Whether the exchange refuses to cancel the order although it is live. Not in any
+            answer.
     """
 
     id: str
@@ -99,24 +101,24 @@ class Order:
 
     @property
     def remaining_amount(self) -> Decimal:
-        """Amount not filled, in the base currency."""
+        """The amount not filled, in the base currency."""
         return self.original_amount - self.executed_amount
 
     @property
     def avg_execution_price(self) -> Decimal:
-        """Mean price of the fills, in the quote currency; 0 before the first."""
+        """The mean price of the fills, in the quote currency; 0 before the first fill."""
         if not self.executed_amount:
             return Decimal(0)
         return (self.total / self.executed_amount).quantize(_EIGHT_PLACES).normalize()
 
     @property
     def fee_symbol(self) -> str:
-        """Currency of the fee, in lower case: what the order receives (assumption)."""
+        """The currency of the fee, in lower case: the one that the order receives (assumption)."""
         base, quote = self.pair.lower().split("_")
         return base if self.action == "BUY" else quote
 
     def to_json(self) -> dict[str, Any]:
-        """Return the order as documented on the wire: decimals as text, times in milliseconds."""
+        """Return the order as the exchange sends it: decimals as text, times in milliseconds."""
         wire: dict[str, Any] = {
             "id": self.id,
             "pair": self.pair.lower(),
@@ -150,12 +152,12 @@ class Change:
     """One change of one order.
 
     Attributes:
-        sequence: Counts the book's changes from 1, without gaps.
-        at_ms: Server time in milliseconds since the epoch.
-        order_id: The order that changed.
-        old: Status before; None for a new order.
-        new: Status after; a second partial fill leaves it as it was.
-        cause: What changed it.
+        sequence: The number of the change, counted from 1 without gaps.
+        at_ms: The server's time, in milliseconds since the epoch.
+        order_id: The id of the order that changed.
+        old: The status before; None for a new order.
+        new: The status after. It equals ``old`` for a second partial fill.
+        cause: What changed the order: ``"place"``, ``"trigger"``, ``"fill"`` or ``"cancel"``.
         order: The order after the change.
     """
 
@@ -169,15 +171,15 @@ class Change:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Write a decimal as the exchange does: digits, never an exponent."""
+    """Return a decimal as text in the exchange's form: digits, never an exponent."""
     return format(value, "f")
 
 
 class Book:
-    """The exchange's orders. Safe to use from any thread.
+    """The exchange's orders. Any thread may use it.
 
     Args:
-        clock: Server time in milliseconds since the epoch.
+        clock: Returns the server's time, in milliseconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
@@ -190,14 +192,14 @@ class Book:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Every change so far, oldest first."""
+        """All changes so far, the oldest first."""
         with self._lock:
             return tuple(self._changes)
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback`` with every later change, in order.
 
-        It is called with the book's lock held, in the thread that made the change: it may read the
+        It is called in the thread that made the change, while the book is locked. It may read the
         book, but must be quick and must not wait for another thread.
 
         Returns:
@@ -216,12 +218,12 @@ class Book:
     def follow(
         self, callback: Callable[[Change], None]
     ) -> tuple[dict[str, Order], Callable[[], None]]:
-        """Subscribe, and return with the end of it the snapshot that the changes start from."""
+        """Subscribe; return the orders before the first change, and what ends the subscription."""
         with self._lock:
             return self.snapshot(), self.subscribe(callback)
 
     def snapshot(self) -> dict[str, Order]:
-        """Return all orders by id, as they are now; the copy never changes."""
+        """Return a copy of all orders, by id. Later changes do not affect it."""
         with self._lock:
             return dict(self._orders)
 
@@ -229,7 +231,7 @@ class Book:
         """Return one order.
 
         Raises:
-            KeyError: There is no such order.
+            KeyError: If there is no such order.
         """
         with self._lock:
             return self._orders[order_id]
@@ -238,8 +240,9 @@ class Book:
         """Return the live orders, the newest update first.
 
         Args:
-            pair: Only those of this pair, in any case.
-            at_ms: As they were then, in milliseconds since the epoch; default: now.
+            pair: Only orders of this pair, in upper or lower case.
+            at_ms: The orders as they were at this time, in milliseconds since the epoch; by default
+                now.
         """
         with self._lock:
             orders = self._orders if at_ms is None else self._at(at_ms)
@@ -274,25 +277,25 @@ class Book:
         strategy: bool = False,
         locked: bool = False,
     ) -> Order:
-        """Add an order, also while the exchange serves.
+        """Add an order; this is also possible while the exchange serves.
 
         Args:
-            pair: ``{BASE}_{QUOTE}`` in any case.
-            action: Side of the order.
-            amount: Amount in the base currency.
-            price: Limit price in the quote currency.
-            order_id: Default: the next free one.
-            order_type: Kind of the order.
-            status: Default: open, or not triggered for a stop-limit order.
-            stop_price: Price that triggers a stop-limit order, in the quote currency.
-            condition: Side of ``stop_price`` that triggers.
-            time_in_force: ``GTC`` or ``POST_ONLY``.
-            client_id: The client's own number.
-            strategy: Whether take-profit or stop-loss settings hang on the order.
-            locked: Whether the exchange refuses to cancel it.
+            pair: The trading pair, ``{BASE}_{QUOTE}``, in upper or lower case.
+            action: ``"BUY"`` or ``"SELL"``.
+            amount: The amount, in the base currency.
+            price: The limit price, in the quote currency.
+            order_id: The id; by default the next one that is free.
+            order_type: ``"LIMIT"``, ``"MARKET"`` or ``"STOP_LIMIT"``.
+            status: The status; by default open, or not triggered for a stop-limit order.
+            stop_price: The price that triggers a stop-limit order, in the quote currency.
+            condition: On which side of ``stop_price`` the order is triggered: ``">="`` or ``"<="``.
+            time_in_force: ``"GTC"`` or ``"POST_ONLY"``.
+            client_id: The number that the client gives the order.
+            strategy: Whether the order has take-profit or stop-loss settings.
+            locked: Whether the exchange refuses to cancel the order although it is live.
 
         Raises:
-            ValueError: There is an order with this id.
+            ValueError: If there is an order with this id.
         """
         stop = order_type == "STOP_LIMIT"
         with self._lock:
@@ -324,13 +327,20 @@ class Book:
             return self._store(order, None, "place")
 
     def trigger(self, order_id: str) -> Order:
-        """Open a stop-limit order, as when the market reaches its stop price."""
+        """Trigger a stop-limit order, as when the market reaches its stop price."""
         with self._lock:
             order = self._live(order_id)
             return self._update(order, "trigger", status=OrderStatus.OPEN)
 
     def lock(self, order_id: str, *, locked: bool = True) -> Order:
-        """Let the exchange refuse to cancel a live order, or no longer; nobody is told of it."""
+        """Make the exchange refuse to cancel a live order, or stop refusing.
+
+        The streams do not show this change.
+
+        Args:
+            order_id: The id of a live order.
+            locked: Whether to refuse.
+        """
         with self._lock:
             order = attrs.evolve(self._live(order_id), locked=locked)
             self._orders[order_id] = order
@@ -342,17 +352,17 @@ class Book:
         amount: Decimal | str | None = None,
         price: Decimal | str | None = None,
     ) -> Order:
-        """Fill an order, wholly or in part.
+        """Fill an order, wholly or partly.
 
         Args:
-            order_id: A live order.
-            amount: Amount in the base currency; default: all that remains.
-            price: Price in the quote currency; default: the order's.
+            order_id: The id of a live order.
+            amount: The amount, in the base currency; by default all that remains.
+            price: The price, in the quote currency; by default that of the order.
 
         Raises:
-            KeyError: There is no such order.
-            OrderNotLiveError: The order is final.
-            ValueError: The amount is not positive, or more than remains.
+            KeyError: If there is no such order.
+            OrderNotLiveError: If the order is final.
+            ValueError: If the amount is not positive, or more than what remains.
         """
         with self._lock:
             order = self._live(order_id)
@@ -371,15 +381,16 @@ class Book:
             )
 
     def cancel(self, order_id: str, *, cancel_strategy: bool = True) -> Order:
-        """Cancel an order; one that is partly filled keeps what it has filled.
+        """Cancel an order; what was filled before stays filled.
 
         Args:
-            order_id: A live order.
-            cancel_strategy: Whether its take-profit and stop-loss settings go too.
+            order_id: The id of a live order.
+            cancel_strategy: Whether the take-profit and stop-loss settings of the order are
+                deleted, too.
 
         Raises:
-            KeyError: There is no such order.
-            OrderNotLiveError: The order is final.
+            KeyError: If there is no such order.
+            OrderNotLiveError: If the order is final.
         """
         with self._lock:
             order = self._live(order_id)
@@ -415,7 +426,7 @@ class Book:
 
 
 def demo_book(clock: Callable[[], int] = now_ms) -> Book:
-    """Return a book with an order in every state that matters to a cancel."""
+    """Return a book with one order in each state that matters for a cancel."""
     book = Book(clock)
     book.place(
         "BTC_TWD", "BUY", amount="0.05", price="2800000", order_id="2959906694", strategy=True

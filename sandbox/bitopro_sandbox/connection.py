@@ -1,4 +1,4 @@
-"""A client's TCP connection, for what ASGI has no words for."""
+"""The TCP connection of a client, for faults that ASGI cannot express."""
 
 import asyncio
 import logging
@@ -18,18 +18,18 @@ _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001 -
 
 @attrs.frozen
 class Connection:
-    """The TCP connection a request came over; the server puts it in ``scope["state"]``.
+    """The TCP connection of a request; the server puts it in ``scope["state"]``.
 
     Attributes:
-        number: Counts the server's connections from 1.
-        transport: For the faults, which ASGI has no words for.
+        number: The number of the connection, counted from 1.
+        transport: The transport of asyncio, for faults that ASGI cannot express.
     """
 
     number: int
     transport: asyncio.Transport
 
     def drop(self, *, reset: bool) -> None:
-        """Close at once, without what is not yet sent."""
+        """Close the connection at once; what is not sent yet is discarded."""
         if reset:
             linger_zero_seconds = struct.pack("ii", 1, 0)
             sock: socket.socket = self.transport.get_extra_info("socket")
@@ -38,7 +38,7 @@ class Connection:
 
 
 class StreamSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, found in ``scope["state"]["socket"]``; sends without a task."""
+    """uvicorn's WebSocket, found in ``scope["state"]["socket"]``; it sends without a task."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class StreamSocket(WebSocketsSansIOProtocol):
         """Send no more pings.
 
         Args:
-            pongs: Whether the client's pings, and its closing, are still answered.
+            pongs: Whether to answer the client's pings and its closing handshake.
         """
         self.stop_keepalive()
         if not pongs:

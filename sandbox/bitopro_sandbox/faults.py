@@ -1,4 +1,4 @@
-"""Ways to misbehave: those of networks, of proxies in front of the exchange, of the API itself."""
+"""Faults of networks, of proxies in front of the exchange, and of the exchange itself."""
 
 import functools
 import http.client
@@ -17,15 +17,15 @@ from bitopro_sandbox.settings import CallName, StreamEvent
 
 @attrs.frozen
 class Answer:
-    """An HTTP answer, and how it goes over the wire.
+    """An HTTP answer, and how it is sent.
 
     Attributes:
-        status: HTTP status.
-        body: The answer's body.
-        headers: Further headers; ``Date`` and ``Content-Length`` are added on sending.
-        cut_after: Bytes of the body after which the connection is closed; None sends them all.
-        bytes_per_second: Speed of the body; None sends it at once.
-        close_after: Whether the connection is closed after the answer, unannounced.
+        status: The HTTP status.
+        body: The body.
+        headers: The headers; ``Date`` and ``Content-Length`` are added when it is sent.
+        cut_after: After how many bytes of the body the connection is closed; None sends all of it.
+        bytes_per_second: How fast the body is sent, in bytes per second; None sends it at once.
+        close_after: Whether the connection is closed after an answer that does not say so.
     """
 
     status: int
@@ -38,10 +38,10 @@ class Answer:
 
 @attrs.frozen
 class Drop:
-    """No answer at all: the connection is closed.
+    """No answer: the connection is closed.
 
     Attributes:
-        reset: Whether by a TCP reset instead of an orderly end.
+        reset: Whether it is closed by a TCP reset; otherwise it is closed in the normal way.
     """
 
     reset: bool = False
@@ -49,10 +49,10 @@ class Drop:
 
 @attrs.frozen
 class Silence:
-    """Nothing more on a stream, neither messages nor pings, though it stays open.
+    """The stream stays open, but sends no more messages and no pings.
 
     Attributes:
-        pongs: Whether the client's pings, and its closing, are still answered.
+        pongs: Whether to answer the client's pings and its closing handshake.
     """
 
     pongs: bool = True
@@ -71,18 +71,19 @@ def _nothing() -> None:
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """One way to misbehave. Use this module's functions to make one.
+    """A fault of a request. The functions of this module return them.
 
     Attributes:
-        name: What the journal calls it.
-        processed: Whether the API sees the request at all.
-        before_ms: Milliseconds to wait before the API sees it.
-        after_ms: Milliseconds to wait between the API's work and the answer.
-        most: How many orders are cancelled at most, where many are asked for; None for all.
-        before: Called just before the API sees the request, in the server's thread.
-        after: Called when the API has done its work and before it answers, likewise.
-        rewrite: Makes the answer from the API's own (from an empty 200 if it never saw the
-            request).
+        name: Its name in the journal.
+        processed: Whether the API processes the request.
+        before_ms: How long to wait before the API processes the request, in milliseconds.
+        after_ms: How long to wait after that before the answer is sent, in milliseconds.
+        most: How many orders at most a cancel of many cancels; None for all.
+        before: Called just before the API processes the request, in the server's thread.
+        after: Called after the API has processed it and before the answer is sent, in the same
+            thread.
+        rewrite: Returns the answer to send, given the API's answer (an empty 200 if the API did not
+            process the request).
     """
 
     name: str
@@ -97,12 +98,12 @@ class Fault:
 
 @attrs.frozen(kw_only=True)
 class StreamFault:
-    """One way to misbehave on a stream's message, be it the first one or a change's.
+    """A fault of a message of a stream, either the first message or one about a change.
 
     Attributes:
-        name: For people.
-        late_ms: Milliseconds the message is late; later ones do not wait for it.
-        rewrite: Makes what is sent, text or binary, from the message.
+        name: Its name, for people.
+        late_ms: By how many milliseconds the message is late; later messages do not wait for it.
+        rewrite: Returns what to send, as text or binary frames, given the message.
     """
 
     name: str
@@ -113,28 +114,34 @@ class StreamFault:
 
 
 def delay(*, before_ms: int = 0, after_ms: int = 0) -> Fault:
-    """Wait, in milliseconds, before the request is processed and/or before it is answered."""
+    """Wait before the request is processed, before it is answered, or both.
+
+    Args:
+        before_ms: How long to wait before the request is processed, in milliseconds.
+        after_ms: How long to wait before it is answered, in milliseconds.
+    """
     return Fault(name="delay", before_ms=before_ms, after_ms=after_ms)
 
 
 def meanwhile(
     *, before: Callable[[], object] = _nothing, after: Callable[[], object] = _nothing
 ) -> Fault:
-    """Let something happen at the same moment, such as ``book.place`` or ``book.fill``.
+    """Let something happen during a request, such as ``book.place`` or ``book.fill``.
 
     Args:
         before: Called just before the request is processed, in the server's thread.
-        after: Called when it is processed and not yet answered, likewise.
+        after: Called after it was processed and before it is answered, in the same thread.
     """
     return Fault(name="meanwhile", before=before, after=after)
 
 
 def partly(count: int, code: int | None = None) -> Fault:
-    """Process a cancel of many orders for the first of them only; other calls, wholly.
+    """Cancel only the first orders of a request to cancel many; other calls are processed in full.
 
     Args:
         count: How many orders are cancelled.
-        code: HTTP status of the answer, 400 to 599; None answers 200 and names those cancelled.
+        code: The HTTP status of the answer, 400 to 599; None answers with 200 and names the
+            cancelled orders.
     """
     fault = Fault(name="partly") if code is None else status(code, processed=True)
     return attrs.evolve(fault, name="partly", most=count)
@@ -144,16 +151,16 @@ def drop(*, reset: bool = False) -> Fault:
     """Close the connection; the request is not processed.
 
     Args:
-        reset: Whether by a TCP reset instead of an orderly end.
+        reset: Whether it is closed by a TCP reset; otherwise it is closed in the normal way.
     """
     return Fault(name="drop", processed=False, rewrite=lambda _: Drop(reset))
 
 
 def drop_answer(*, reset: bool = False) -> Fault:
-    """Process the request, then close the connection without a byte of the answer.
+    """Process the request, then close the connection without sending any of the answer.
 
     Args:
-        reset: Whether by a TCP reset instead of an orderly end.
+        reset: Whether it is closed by a TCP reset; otherwise it is closed in the normal way.
     """
     return Fault(name="drop_answer", rewrite=lambda _: Drop(reset))
 
@@ -175,7 +182,7 @@ def drip(bytes_per_second: float) -> Fault:
 
 
 def close_after_answer() -> Fault:
-    """Answer with ``Connection: keep-alive``, then close the connection all the same."""
+    """Answer with ``Connection: keep-alive``, but close the connection after the answer."""
     return Fault(
         name="close_after_answer",
         rewrite=lambda answer: attrs.evolve(
@@ -191,13 +198,13 @@ def status(
     html: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Fault:
-    """Answer with an error's status, such as a proxy's 502 or 520.
+    """Answer with an error status, such as 502 or 520 from a proxy.
 
     Args:
-        code: HTTP status, 400 to 599.
-        processed: Whether the request is processed all the same.
+        code: The HTTP status, 400 to 599.
+        processed: Whether the request is processed nevertheless.
         html: Whether the body is a proxy's HTML page instead of the API's ``{"error": ...}``.
-        headers: Further headers, such as ``Retry-After``.
+        headers: More headers, such as ``Retry-After``.
     """
     if not 400 <= code <= 599:
         raise ValueError(f"{code} is no error's status")
@@ -208,7 +215,7 @@ def status(
 
 
 def redirect(location: str, status: int = 307) -> Fault:
-    """Send the client elsewhere; the request is not processed."""
+    """Answer with a redirect to another URL; the request is not processed."""
     answer = Answer(status, b"", (("location", location),))
     return Fault(name="redirect", processed=False, rewrite=lambda _: answer)
 
@@ -229,7 +236,10 @@ def empty_object() -> Fault:
 
 
 def wrong_order_id(order_id: str = "99999999") -> Fault:
-    """Process the request; a 200 names another order, instead of its first one if it has many."""
+    """Process the request, then answer 200 with the id of another order.
+
+    If the answer names many orders, only the first id is wrong.
+    """
 
     def edit(content: dict[str, Any]) -> None:
         data = content.get("data")
@@ -245,7 +255,7 @@ def wrong_order_id(order_id: str = "99999999") -> Fault:
 
 
 def extra_fields() -> Fault:
-    """Process the request; a 200 has fields nobody has documented, in each order it lists too."""
+    """Process the request, then answer 200 with undocumented fields, also in each listed order."""
     fields = {"isNew": True, "novelty": {"a": [1, None]}}
 
     def edit(content: dict[str, Any]) -> None:
@@ -256,9 +266,10 @@ def extra_fields() -> Fault:
 
 
 def unknown_action(action: str = "BORROW") -> Fault:
-    """Process the request; a 200 has an ``action`` nobody has documented, in each order it lists.
+    """Process the request, then answer 200 with an undocumented ``action``.
 
-    What a cancel of many orders answers has no ``action``, and stays as it is.
+    In a listing, each order gets it. The answer to a cancel of many orders has no ``action``: it is
+    not changed.
     """
 
     def edit(content: dict[str, Any]) -> None:
@@ -269,7 +280,7 @@ def unknown_action(action: str = "BORROW") -> Fault:
 
 
 def numbers() -> Fault:
-    """Process the request; a 200 has JSON numbers where decimal text and ids are documented."""
+    """Process the request, then answer 200 with JSON numbers in place of decimal text and ids."""
     pattern = rb'(?<=[:\[,])"(-?\d+(?:\.\d+)?)"(?=[,\]}])'
     return Fault(
         name="numbers",
@@ -278,7 +289,7 @@ def numbers() -> Fault:
 
 
 def leave_out(order_id: str) -> Fault:
-    """Process a cancel of many orders, or a listing; a 200 does not name this one."""
+    """Process a cancel of many orders, or a listing, then answer 200 without this order."""
 
     def edit(content: dict[str, Any]) -> None:
         data = content.get("data")
@@ -292,11 +303,11 @@ def leave_out(order_id: str) -> Fault:
 
 
 def name_also(pair: str, order_id: str) -> Fault:
-    """Process a cancel of many orders; a 200 names this one too, cancelled or not.
+    """Process a cancel of many orders, then answer 200 with this order added, cancelled or not.
 
     Args:
-        pair: The key of the answer that it stands under, as it is given.
-        order_id: Its id.
+        pair: The pair, as the key of the answer.
+        order_id: The order's id.
     """
 
     def edit(content: dict[str, Any]) -> None:
@@ -308,15 +319,15 @@ def name_also(pair: str, order_id: str) -> Fault:
 
 
 def other_data(data: object) -> Fault:
-    """Process the request; a 200 has this, any JSON, as its ``data``."""
+    """Process the request, then answer 200 with this value as ``data``."""
     return _edited("other_data", lambda content: content.update(data=data))
 
 
 def gzip_bomb(megabytes: int = 256) -> Fault:
-    """Process the request, then answer 200 with a small gzip body that grows on decoding.
+    """Process the request, then answer 200 with a small gzip body that decompresses to a large one.
 
     Args:
-        megabytes: Size once decoded, in MiB; about 1 kB each on the wire.
+        megabytes: The decompressed size, in MiB; each takes about 1 kB in the answer.
     """
     answer = Answer(
         200,
@@ -337,7 +348,7 @@ def repeat_message() -> StreamFault:
 
 
 def late_message(ms: int) -> StreamFault:
-    """Send the message so many milliseconds late, after those that come in between."""
+    """Send the message late, after the messages that follow in the meantime."""
     return StreamFault(name="late_message", late_ms=ms)
 
 
@@ -345,16 +356,16 @@ def drop_stream(*, reset: bool = False) -> StreamFault:
     """Close the connection instead of sending the message.
 
     Args:
-        reset: Whether by a TCP reset instead of an end without a closing handshake.
+        reset: Whether it is closed by a TCP reset; otherwise it ends without a closing handshake.
     """
     return StreamFault(name="drop_stream", rewrite=lambda _: (Drop(reset),))
 
 
 def silence(*, pongs: bool = True) -> StreamFault:
-    """Send neither the message nor anything after it, nor pings; the connection stays open.
+    """Send neither this message nor later ones, nor pings; the connection stays open.
 
     Args:
-        pongs: Whether the client's pings, and its closing, are still answered.
+        pongs: Whether to answer the client's pings and its closing handshake.
     """
     return StreamFault(name="silence", rewrite=lambda _: (Silence(pongs),))
 
@@ -362,11 +373,12 @@ def silence(*, pongs: bool = True) -> StreamFault:
 def malformed_message(
     kind: Literal["not_json", "truncated", "no_data", "wrong_types", "binary"],
 ) -> StreamFault:
-    """Send in the message's place what no client can make sense of.
+    """Send something that a client cannot understand in place of the message.
 
     Args:
-        kind: Text that is not JSON, half of the message, the message without its ``data``, with a
-            list around each field of each order, or as it is but in a binary frame.
+        kind: ``"not_json"``: text that is not JSON; ``"truncated"``: half of the message;
+            ``"no_data"``: the message without ``data``; ``"wrong_types"``: each field of each order
+            inside a list; ``"binary"``: the message in a binary frame.
     """
 
     def rewrite(message: str) -> tuple[Frame, ...]:
@@ -392,9 +404,9 @@ _FaultT = TypeVar("_FaultT", Fault, StreamFault)
 
 
 class Faults:
-    """The faults that wait for a request or a stream's message. Safe to use from any thread.
+    """The faults that were added, for requests and for messages of streams. Any thread may use it.
 
-    At most one fires on each: the first added that applies.
+    Each request or message gets one fault at most: the first one added that applies.
     """
 
     def __init__(self) -> None:
@@ -412,17 +424,18 @@ class Faults:
         call: CallName | None = None,
         event: StreamEvent | None = None,
     ) -> None:
-        """Arm a fault.
+        """Add a fault.
 
         Args:
-            fault: What happens, on a request, or on a stream's message.
-            times: How often at most; default: once, or without end if a probability is given.
-            probability: Chance, 0 to 1, to fire on each; default: 1.
-            seed: Makes the chances repeatable.
-            method: Only on requests with this HTTP method, or, with ``"STREAM"``, on the handshakes
-                that open a stream; by default on all requests but handshakes.
-            call: Only on requests that arrive as this call, such as ``"cancel_batch"``.
-            event: Only on the messages, or the handshakes, of the stream with this event.
+            fault: A fault of a request, or of a message of a stream.
+            times: How many times at most it happens; by default once, or without a limit if there
+                is a ``probability``.
+            probability: The probability, 0 to 1, with which it happens each time; by default 1.
+            seed: The seed of the random numbers, so that a test can be repeated.
+            method: Only requests with this HTTP method, or with ``"STREAM"`` only the handshakes
+                that open a stream; by default all requests except handshakes.
+            call: Only requests of this call, such as ``"cancel_batch"``.
+            event: Only messages, or handshakes, of the stream with this event.
         """
         if times is None and probability is None:
             times = 1
@@ -439,24 +452,24 @@ class Faults:
             self._armed.append(armed)
 
     def clear(self) -> None:
-        """Disarm all faults."""
+        """Remove all faults."""
         with self._lock:
             self._armed.clear()
 
     def take(
         self, method: str, event: StreamEvent | None = None, *, call: CallName | None = None
     ) -> Fault | None:
-        """Return the fault that fires on a request with this HTTP method, and count it.
+        """Return the fault for a request, and count it.
 
         Args:
-            method: ``"STREAM"`` for a handshake.
-            event: Event of the stream that a handshake opens.
-            call: What the request arrives as.
+            method: The HTTP method; ``"STREAM"`` for a handshake.
+            event: The event of the stream that a handshake opens.
+            call: The call, if the request is a documented one.
         """
         return self._take(Fault, method, event, call)
 
     def take_message(self, event: StreamEvent) -> StreamFault | None:
-        """Return the fault that fires on a message of the stream with this event, and count it."""
+        """Return the fault for a message of the stream with this event, and count it."""
         return self._take(StreamFault, "STREAM", event)
 
     def _take(
@@ -503,7 +516,7 @@ class _Armed:
 
 
 def json_answer(status: int, content: Mapping[str, Any]) -> Answer:
-    """Return an answer as the API makes it."""
+    """Return an answer in the form of the API."""
     return Answer(status, json.dumps(content, separators=(",", ":")).encode())
 
 

@@ -1,4 +1,4 @@
-"""What arrived and what became of it, without anything secret."""
+"""The requests that arrived and what became of them, without secrets."""
 
 import hashlib
 import threading
@@ -12,25 +12,26 @@ from bitopro_sandbox.settings import CallName
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One request. Holds no header's value: the three signed ones together are a secret.
+    """One request. It holds no values of headers, because the three signed headers are a secret.
 
     Attributes:
-        sequence: Counts the sandbox's requests from 1, in order of arrival.
-        at_ms: Server time of arrival in milliseconds since the epoch.
-        method: HTTP method.
-        path: Path as on the wire, undecoded.
-        call: The documented call that it arrived as; None if as none.
-        query: Query as on the wire, undecoded, without the ``?``.
-        header_names: Lower-case and sorted.
-        body_length: Bytes in the request's body.
-        nonce: The payload's nonce, right or not; None without one.
-        key_fingerprint: Tells API keys apart; None without the header.
-        triple_fingerprint: Tells signed header triples apart: equal means they were used twice;
-            None unless all three headers are there.
-        http_connection: Counts the TCP connections from 1: equal means the connection was reused.
-        fault: Name of the fault that fired, or None.
-        status: HTTP status of the answer; None while there is none, and if it was dropped.
-        processed: Whether the exchange did what was asked, whatever it then answered.
+        sequence: The number of the request, counted from 1 in order of arrival.
+        at_ms: The server's time of arrival, in milliseconds since the epoch.
+        method: The HTTP method.
+        path: The path as it was sent, not decoded.
+        call: The name of the documented call; None if the request is not one.
+        query: The query as it was sent, not decoded, without the ``?``.
+        header_names: The names of the headers, in lower case and sorted.
+        body_length: The length of the body, in bytes.
+        nonce: The nonce of the payload, valid or not; None if there is none.
+        key_fingerprint: A hash that tells API keys apart; None without that header.
+        triple_fingerprint: A hash of the three signed headers: if two requests have the same one,
+            the same headers were sent twice. None unless all three headers are there.
+        http_connection: The number of the TCP connection, counted from 1: if two requests have the
+            same one, the connection was reused.
+        fault: The name of the fault that was injected, or None.
+        status: The HTTP status of the answer; None while there is no answer, and if it was dropped.
+        processed: Whether the exchange carried out the request, whatever it answered.
     """
 
     sequence: int
@@ -51,15 +52,15 @@ class Entry:
 
 
 def fingerprint(*values: str) -> str:
-    """Return 16 hex digits that tell values apart and do not reveal them."""
+    """Return a hash of 16 hex digits, which tells values apart and does not reveal them."""
     return hashlib.sha256("\n".join(values).encode()).hexdigest()[:16]
 
 
 class Journal(Sequence[Entry]):
-    """The requests so far, oldest first. Safe to use from any thread.
+    """The requests so far, the oldest first. Any thread may use it.
 
-    An entry appears when its request has been read, and is replaced when its answer is decided,
-    which is before the answer's first byte is sent.
+    A request is added when it has been read. Its entry is replaced when its answer is decided,
+    before the first byte of the answer is sent.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class Journal(Sequence[Entry]):
             self._entries[entry.sequence] = entry
 
     def clear(self) -> None:
-        """Forget all entries; the sequence goes on."""
+        """Remove all entries; the sequence numbers go on."""
         with self._lock:
             self._entries.clear()
 

@@ -1,4 +1,4 @@
-"""A pytest fixture with a running sandbox."""
+"""pytest fixtures that run a sandbox."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def bitopro_sandbox_settings() -> "Settings | None":
-    """Settings of the ``bitopro_sandbox`` fixture, to be overridden; None for the defaults."""
+    """The settings of the ``bitopro_sandbox`` fixture; None for the defaults. Tests override it."""
     return None
 
 
 @pytest.fixture
 def bitopro_sandbox(bitopro_sandbox_settings: "Settings | None") -> "Iterator[Sandbox]":
-    """A local exchange with the demonstration book, for this test alone."""
+    """A local exchange with the demonstration book, for one test."""
     # Here, as pytest loads this module in every test run of every user.
     from bitopro_sandbox.server import serve
 

@@ -23,15 +23,15 @@ _EXTRA = {"h11", "starlette", "uvicorn", "websockets"}
 
 @attrs.frozen
 class Sandbox:
-    """A running exchange. Everything in it may be used from any thread while it serves.
+    """A running exchange. While it serves, any thread may use everything in it.
 
     Attributes:
-        base_url: Where it serves, with the API's version: ``http://127.0.0.1:{port}/v3``.
-        stream_url: Where its streams begin, on the same port: ``ws://127.0.0.1:{port}/ws``.
-        settings: How it behaves.
+        base_url: The URL of its API: ``http://127.0.0.1:{port}/v3``.
+        stream_url: The URL of its streams, on the same port: ``ws://127.0.0.1:{port}/ws``.
+        settings: Its behaviour.
         book: Its orders.
-        faults: How it is to misbehave.
-        journal: What it was asked.
+        faults: The faults to inject.
+        journal: The requests that arrived.
     """
 
     base_url: str
@@ -48,33 +48,33 @@ class Sandbox:
         return len(self._streams)
 
     def close_streams(self) -> None:
-        """Close all open streams, abruptly; other connections stay."""
+        """Close all open streams without a closing handshake; other connections stay open."""
         self._streams.close()
 
     @property
     def accounts(self) -> tuple[Account, ...]:
-        """The API keys it knows."""
+        """The accounts that the exchange knows, each with an API key."""
         return self.settings.accounts
 
     @property
     def account(self) -> Account:
-        """The first of them."""
+        """The first of the accounts."""
         return self.accounts[0]
 
 
 @contextmanager
 def serve(settings: Settings | None = None, *, port: int = 0) -> Iterator[Sandbox]:
-    """Serve a new exchange with the demonstration book on 127.0.0.1 until the context ends.
+    """Run a new exchange with the demonstration book on 127.0.0.1, until the ``with`` block ends.
 
-    On leaving, open connections are closed and what still waits in them is given up.
+    At the end of the block, all connections are closed, and requests in progress are given up.
 
     Args:
-        settings: How it behaves; default: ``Settings()``.
-        port: TCP port; 0 takes a free one.
+        settings: The behaviour of the exchange; by default ``Settings()``.
+        port: The TCP port; 0 takes a free one.
 
     Raises:
-        ModuleNotFoundError: The extra is not installed.
-        OSError: The port is taken.
+        ModuleNotFoundError: If the extra ``sandbox`` is not installed.
+        OSError: If the port is in use.
     """
     try:
         from bitopro_sandbox.app import Api

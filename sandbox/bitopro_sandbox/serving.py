@@ -1,4 +1,4 @@
-"""The server of the exchange, on uvicorn: the extra `sandbox`."""
+"""The server of the sandbox, on uvicorn: it needs the extra `sandbox`."""
 
 import asyncio
 import itertools
@@ -14,14 +14,14 @@ from bitopro_sandbox.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its polling, signal handling and patience.
+    """uvicorn's server without polling, without signal handlers, and without waiting at the end.
 
     Args:
-        api: What it serves.
-        settings: For the pings of the streams.
+        api: The application to serve.
+        settings: The settings, for the pings of the streams.
 
     Attributes:
-        ready: Set when it serves.
+        ready: Set when the server accepts connections.
     """
 
     def __init__(self, api: Api, settings: Settings) -> None:
@@ -53,18 +53,18 @@ class Server(uvicorn.Server):
         )
 
     async def main_loop(self) -> None:
-        """Wait to be stopped."""
+        """Wait until the server is stopped."""
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self.ready.set()
         await self._stop.wait()
 
     def stop(self) -> None:
-        """End it, from any thread."""
+        """Stop the server; any thread may call it."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-        """Close every connection and give up what waits in it."""
+        """Close every connection, and give up the requests in progress."""
         # What is neither this task nor a request's is asyncio accepting a connection; closing the
         # server under it would leak the socket.
         this = asyncio.current_task()

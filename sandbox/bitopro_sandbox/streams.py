@@ -1,4 +1,4 @@
-"""The two order streams: what they push, and when."""
+"""The two order streams: what they send, and when."""
 
 import asyncio
 import itertools
@@ -53,12 +53,12 @@ class _Stream:
 
 
 class Streams:
-    """The open streams. They may be counted and closed from any thread.
+    """The open streams. Any thread may count and close them.
 
     Args:
-        settings: For its clock.
-        book: The orders it tells of.
-        faults: Asked for a fault on every message.
+        settings: The settings, for the clock.
+        book: The orders.
+        faults: Asked for a fault for every message.
     """
 
     def __init__(self, settings: Settings, book: Book, faults: Faults) -> None:
@@ -74,7 +74,7 @@ class Streams:
             return len(self._open)
 
     def close(self) -> None:
-        """Close all connections without a word. Later changes are not pushed over them."""
+        """Close all connections without a closing handshake. No later change is sent over them."""
         with self._lock:
             for stream in self._open:
                 drop = partial(stream.connection.drop, reset=False)
@@ -84,16 +84,16 @@ class Streams:
     async def serve(
         self, event: StreamEvent, accept: Message, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Push the orders as they are, then every change, until the connection is closed.
+        """Send the orders as they are, and then every change, until the connection is closed.
 
         What the client sends is ignored (assumption).
 
         Args:
-            event: What the stream is about.
+            event: The event of the stream.
             accept: The answer to the handshake.
-            scope: ASGI's, of the handshake.
-            receive: ASGI's.
-            send: ASGI's.
+            scope: ASGI's scope of the handshake.
+            receive: ASGI's function.
+            send: ASGI's function.
         """
         connection, socket = scope["state"]["connection"], scope["state"]["socket"]
         stream = _Stream(event, connection, socket, asyncio.get_running_loop())

@@ -1,4 +1,4 @@
-"""The protocol's checks: who asks, with which payload, how often. Written from the documents."""
+"""The protocol's checks: key, signature, payload, nonce and rate limit, as the documents say."""
 
 import base64
 import hashlib
@@ -20,12 +20,12 @@ _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
 class ApiError(Exception):
-    """A request the API refuses.
+    """A request that the API refuses.
 
     Attributes:
-        status: HTTP status of the answer.
-        text: Text of the answer's ``error`` field.
-        headers: Further headers of the answer.
+        status: The HTTP status of the answer.
+        text: The text of the answer's ``error`` field.
+        headers: More headers of the answer.
     """
 
     def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -37,13 +37,14 @@ class ApiError(Exception):
 
 @attrs.frozen
 class SignedRequest:
-    """What the three headers say once they are found to be right.
+    """The content of the three headers, after they were verified.
 
     Attributes:
-        account: Whose key it is.
+        account: The account of the key.
         payload: The signed text.
-        content: The JSON object in it.
-        nonce: Milliseconds since the epoch; None for POST and PUT, whose payload is the body.
+        content: The JSON object in the payload.
+        nonce: The nonce, in milliseconds since the epoch; None for POST and PUT, whose payload is
+            the body.
     """
 
     account: Account = attrs.field(repr=False)
@@ -53,7 +54,7 @@ class SignedRequest:
 
 
 def sign(api_secret: str, payload: str) -> str:
-    """Return the lower-case hex HMAC-SHA384 of the payload's text (documented)."""
+    """Return the HMAC-SHA384 of the payload's text, in lower-case hex (documented)."""
     return hmac.new(api_secret.encode(), payload.encode("latin-1"), hashlib.sha384).hexdigest()
 
 
@@ -62,10 +63,10 @@ def _decoded(payload: str) -> bytes:
 
 
 def decode_payload(payload: str) -> dict[str, Any]:
-    """Return the JSON object in a payload, from standard or URL-safe base64 (both in use).
+    """Return the JSON object in a payload, from standard or URL-safe base64 (both are in use).
 
     Raises:
-        ApiError: 400; it is not base64 of a JSON object.
+        ApiError: 400 if it is not base64 of a JSON object.
     """
     try:
         content = json.loads(_decoded(payload).decode())
@@ -77,7 +78,7 @@ def decode_payload(payload: str) -> dict[str, Any]:
 
 
 def nonce_of(content: Mapping[str, Any]) -> int | None:
-    """Return the payload's nonce, or None if it has none that is an integer."""
+    """Return the payload's nonce; None if it has no nonce that is an integer."""
     nonce = content.get("nonce")
     return nonce if type(nonce) is int else None
 
@@ -135,7 +136,7 @@ def verify(
 
 
 class Nonces:
-    """Refuses requests out of time or sent twice.
+    """Refuses requests with a wrong nonce, and bodies that were sent before.
 
     Args:
         rule: See ``Settings.nonce_rule``.
@@ -157,10 +158,10 @@ class Nonces:
         self._used: set[tuple[str, int | str]] = set()
 
     def spend(self, request: SignedRequest, now_ms: int) -> None:
-        """Accept a request's nonce, once; a body's payload has none and is itself used up.
+        """Accept a request's nonce once. A body has no nonce: the body itself is accepted once.
 
         Raises:
-            ApiError: 409; the nonce is too far from ``now_ms`` or breaks the rule.
+            ApiError: 409 if the nonce is too far from ``now_ms`` or breaks the rule.
         """
         key, nonce = request.account.api_key, request.nonce
         if nonce is not None and abs(nonce - now_ms) > self._window_ms:
@@ -180,12 +181,12 @@ class Nonces:
 
 @attrs.frozen
 class Limit:
-    """At most ``count`` requests in any ``window_ms`` milliseconds; each ``name`` counts apart.
+    """A rate limit: at most ``count`` requests in any ``window_ms`` milliseconds.
 
     Attributes:
-        name: What is counted.
-        count: How many.
-        window_ms: In which time.
+        name: The name; each name is counted separately.
+        count: How many requests are allowed.
+        window_ms: The length of the window, in milliseconds.
         per: Which callers are counted.
     """
 
@@ -196,16 +197,16 @@ class Limit:
 
 
 class RateLimiter:
-    """Counts requests in sliding windows; a refused one does not count (assumption)."""
+    """Counts requests in sliding windows. A refused request does not count (assumption)."""
 
     def __init__(self) -> None:
         self._times: dict[tuple[str, str], deque[int]] = {}
 
     def spend(self, limit: Limit, callers: Iterable[str], now_ms: int) -> None:
-        """Count a request against every caller (a key, an IP address), or against none.
+        """Count a request for each caller (a key, an IP address); if one has no room, count none.
 
         Raises:
-            ApiError: 429; one of the callers has used up the limit.
+            ApiError: 429 if one of the callers has used up its limit.
         """
         windows = [self._times.setdefault((limit.name, caller), deque()) for caller in callers]
         for times in windows:

@@ -393,6 +393,11 @@ def test_watch_prints_changes_until_ctrl_c(cli: Cli) -> None:
     assert ran.objects[-1]["kind"] == "summary"
 
 
+def test_watch_ends_when_its_time_is_over(cli: Cli) -> None:
+    ran = cli.run("watch", "--timeout", "0.5")
+    assert (ran.code, ran.err) == (0, "")
+
+
 def test_watch_ends_when_nobody_reads(cli: Cli) -> None:
     first, second = ids(cli, 2)
     process = cli.start("watch")

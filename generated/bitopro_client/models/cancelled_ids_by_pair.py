@@ -12,7 +12,7 @@ T = TypeVar("T", bound="CancelledIdsByPair")
 
 @_attrs_define
 class CancelledIdsByPair:
-    """The ids of the orders, as a list for each pair. Whether an accepted cancel is always named is not documented.
+    """The ids of the orders, as a list for each pair. Whether every accepted cancel is named is not documented.
 
     Example:
         {'BTC_TWD': ['2959906694']}

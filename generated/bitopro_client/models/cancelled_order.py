@@ -14,8 +14,8 @@ T = TypeVar("T", bound="CancelledOrder")
 
 @_attrs_define
 class CancelledOrder:
-    """A cancel that the exchange accepted, with what it tells of the order. That it names the order is what makes it one:
-    a text that is null or of another type is empty, anything else is left out.
+    """A cancel that the exchange accepted. The answer must name the order. Of the other fields, a text that is null or of
+    another type is empty here, and anything else of another type is left out.
 
     """
 
@@ -29,7 +29,7 @@ class CancelledOrder:
     price: str
     """ The price, in the pair's quote currency, as decimal text. """
     timestamp: int | Unset = UNSET
-    """ When, in milliseconds since the epoch. """
+    """ The exchange's time of the cancel, in milliseconds since the epoch. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ class CancelledOrders:
     """The cancels of several orders that the exchange accepted."""
 
     data: CancelledIdsByPair
-    """ The ids of the orders, as a list for each pair. Whether an accepted cancel is always named is not
-    documented. """
+    """ The ids of the orders, as a list for each pair. Whether every accepted cancel is named is not documented.
+    """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,9 +14,9 @@ T = TypeVar("T", bound="Order")
 
 @_attrs_define
 class Order:
-    """An order at one moment. Fields come and go with the order's type and with the exchange's versions: unknown ones are
-    kept in `additional_properties`. What is null or of another type is left out; where the field must be there, a text
-    is empty.
+    """An order at one moment. Which fields it has depends on the type of the order and on the exchange's version. Unknown
+    fields are kept in `additional_properties`. A field that is null or of another type is left out; if it is a required
+    text, it is empty.
 
     """
 
@@ -31,7 +31,8 @@ class Order:
     are passed on. """
     status: int
     """ The order's state: -1 not triggered, 0 open, 1 open and partly filled, 2 filled, 3 partly filled and then
-    cancelled, 4 cancelled, 6 cancelled as post-only. -1, 0 and 1 are live, the other documented ones are final. """
+    cancelled, 4 cancelled, 6 cancelled as post-only. An order with -1, 0 or 1 is live; the other documented states
+    are final. """
     price: str
     """ The limit price, in the quote currency, as decimal text. """
     avg_execution_price: str
@@ -65,7 +66,7 @@ class Order:
     """ When the order last changed, in milliseconds since the epoch. A recorded answer shows seconds (not
     verified). """
     timestamp: int | Unset = UNSET
-    """ Deprecated by the exchange for updatedTimestamp; in milliseconds. """
+    """ Deprecated by the exchange; use updatedTimestamp. In milliseconds since the epoch. """
     client_id: int | Unset = UNSET
     """ The number that the client gave the order, if it gave one. On the streams the exchange calls it clientID.
     """

@@ -18,10 +18,13 @@ T = TypeVar("T", bound="OrdersMessage")
 
 @_attrs_define
 class OrdersMessage:
-    """A message of the order streams, see openapi/streams.yaml: all pairs after connecting, then what changed."""
+    """A message of the order streams; see openapi/streams.yaml. The first message after connecting contains the orders of
+    all pairs, later ones those that changed.
+
+    """
 
     event: str
-    """ What the message is. Documented are RECENT_HISTORY_ORDERS and ACTIVE_ORDERS; others are passed on. """
+    """ The kind of message. Documented are RECENT_HISTORY_ORDERS and ACTIVE_ORDERS; others are passed on. """
     data: OrdersMessageData
     """ The orders by pair. """
     event_id: int | str | Unset = UNSET

@@ -1,4 +1,4 @@
-"""What all the endpoints share."""
+"""The types and functions that all operations share."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from .errors import InvalidArgument, UnexpectedStatus, UnreadableAnswer
 
 
 class Unset:
-    """What is left out."""
+    """The type of `UNSET`: an argument or a field that is left out."""
 
     def __bool__(self) -> Literal[False]:
         return False
@@ -48,12 +48,12 @@ _NUMBER = re.compile(r"[-+]?[0-9.]{1,24}")
 
 @frozen
 class RateLimit:
-    """A documented limit.
+    """A documented rate limit.
 
     Attributes:
-        group: The operations with the same group share the limit.
+        group: The name of the limit. Operations with the same group share it.
         requests: How many requests may be sent in each period.
-        period_seconds: The period's length, in seconds.
+        period_seconds: The length of the period, in seconds.
         per: What the exchange counts by, such as `ip` and `account`.
     """
 
@@ -65,17 +65,17 @@ class RateLimit:
 
 @frozen
 class Operation:
-    """What the spec says of one operation.
+    """What the spec says about one operation.
 
     Attributes:
         name: The operationId, such as `cancelOrder`.
         method: The HTTP method, in capitals.
         path: The path below the base URL, with its parameters in braces.
         rate_limit: The documented limit that the operation counts towards.
-        answer_repeats: By parameter, what of the answer must repeat it and nothing else: a
-            property such as `orderId`; `data{}`, every key of the object `data`; `data[].pair`,
-            the property of every item of the list `data`. For `body`, `data{}[]`, every item
-            under every key of `data`, must stand in the body under the same key.
+        answer_repeats: For each parameter, the places in the answer that must repeat its value: a
+            property, such as `orderId`; every key of an object, such as `data{}`; a property of
+            every item of a list, such as `data[].pair`. For `body`, `data{}[]` means every item
+            under every key of `data`; each must be in the body under the same key.
     """
 
     name: str
@@ -91,8 +91,8 @@ class Response(Generic[T]):
 
     Attributes:
         status_code: The HTTP status.
-        content: The body as it came.
-        headers: The answer's headers.
+        content: The body, as it was received.
+        headers: The headers of the answer.
         parsed: The body as a model.
     """
 
@@ -108,9 +108,9 @@ class Call(Generic[T]):
 
     Attributes:
         operation: The operation.
-        arguments: The texts of path and query, by their names in the exchange's documents, and
-            the body as JSON text, as `body`.
-        body: The body as it is sent, in plain objects and lists.
+        arguments: The texts in the path and the query, by the exchange's names; and under `body`,
+            the body as JSON text.
+        body: The body that is sent, as plain objects and lists.
     """
 
     operation: Operation
@@ -128,17 +128,17 @@ class Call(Generic[T]):
         return self._get_kwargs()
 
     def read(self, status: int, content: bytes, headers: Mapping[str, str]) -> Response[T]:
-        """Return the answer of this call.
+        """Read the answer of this call.
 
         Args:
             status: The HTTP status.
             content: The body.
-            headers: The answer's headers.
+            headers: The headers of the answer.
 
         Raises:
-            errors.UnexpectedStatus: If the status is not that of a success.
-            errors.UnreadableAnswer: If the body is not what the document promises, or is the
-                answer to another question.
+            errors.UnexpectedStatus: If the status is not a success.
+            errors.UnreadableAnswer: If the body is not what the spec says, or does not repeat what
+                was requested.
         """
         if not 200 <= status < 300:
             raise UnexpectedStatus(status, content)
@@ -196,13 +196,13 @@ def _named(node: Any, steps: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def shaped(value: Any, shape: Mapping[str, Any]) -> Any:
-    """Return an answer whose objects and lists are where the document promises them.
+    """Return an answer after checking that objects and lists are where the spec has them.
 
-    The models take over what stands in them as it is. A text in a list becomes one also if a
-    number was sent: an id is looked up by its text.
+    The models do not check this. In a list of texts, a whole number becomes a text, because ids are
+    compared as texts.
 
     Raises:
-        TypeError: If something else stands there.
+        TypeError: If something else is there.
     """
     kind = shape.get("type")
     if kind == "object":
@@ -228,13 +228,13 @@ def _text(value: Any) -> str:
 
 
 def fitted(value: T) -> T:
-    """Return a model each of whose fields is of its type, or left out.
+    """Return a model after checking the type of each of its fields.
 
-    A whole number in place of text is written as text, which is as exact. What else is not of its
-    type, such as null, is left out: the field is `UNSET`. A text that must be there is empty.
+    In place of a text, a whole number becomes a text. Any other value of a wrong type, such as
+    null, is left out: the field is `UNSET`. If the field is required and a text, it is empty.
 
     Raises:
-        TypeError: If it is another field that must be there.
+        TypeError: If another required field has a wrong type.
     """
     if isinstance(value, list):
         for each in value:
@@ -272,23 +272,24 @@ def _fields_of(model: type) -> list[tuple[str, frozenset[type], bool]]:
 
 
 def plain(value: Any) -> Any:
-    """Return a text as a plain `str`, anything else as it is.
+    """Return a text as a plain `str`, and anything else as it is.
 
-    What is checked is then what is sent: a subclass, such as an enum's member, may print as
-    something else than it is.
+    This way the text that is checked is also the text that is sent: a subclass, such as a member of
+    an enum, may print as another text.
     """
     return str.__str__(value) if isinstance(value, str) else value
 
 
 def given(name: str, value: object) -> dict[str, str]:
-    """Return a text or a number under its name, as text; nothing, if it is left out or neither."""
+    """Return a text or a number under its name, as text; empty if it is left out or neither."""
     return {name: str(value)} if type(value) is str or type(value) is int else {}
 
 
 def snapshot(value: Any, depth: int = 0) -> Any:
-    """Return a body as plain objects, lists and texts; what is none of these, as it is.
+    """Return a body as plain objects, lists and texts; anything else is returned as it is.
 
-    What is checked is then what is sent, also if the caller changes its model meanwhile.
+    This way the body that is checked is also the body that is sent, even if the caller changes the
+    model meanwhile.
     """
     try:
         if depth <= _DEEPEST and isinstance(value, Mapping):
@@ -304,7 +305,7 @@ def snapshot(value: Any, depth: int = 0) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """Return a body as compact JSON text; empty if it is none, which the check then says."""
+    """Return a body as compact JSON text; empty if it has no such text, as the check reports."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except Exception:
@@ -320,10 +321,10 @@ def check_text(
     max_length: int,
     example: str,
 ) -> None:
-    """Raise unless `value` is a text that matches the whole pattern.
+    """Raise unless `value` is a text of which all matches the pattern.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter, the rule, and what it was.
+        errors.InvalidArgument: Names the parameter, the rule, and what was passed.
     """
     if type(value) is not str:
         raise InvalidArgument(parameter, f"text such as {example}", type(value).__name__)
@@ -343,24 +344,24 @@ def check_number(
     """Raise unless `value` is a whole number within the bounds.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter, the rule, and what it was.
+        errors.InvalidArgument: Names the parameter, the rule, and what was passed.
     """
     if type(value) is not int or not minimum <= value <= maximum:
         _refuse(parameter, f"a whole number from {minimum} to {maximum}", example, value)
 
 
 def check_boolean(parameter: str, value: object) -> None:
-    """Raise unless `value` is True or False: the text "false" would count as true.
+    """Raise unless `value` is True or False. The text "false" would count as true.
 
     Raises:
-        errors.InvalidArgument: Naming the parameter, the rule, and what it was.
+        errors.InvalidArgument: Names the parameter, the rule, and what was passed.
     """
     if type(value) is not bool:
         raise InvalidArgument(parameter, "True or False", _shown(value))
 
 
 def warn_deprecated(operation: Operation) -> None:
-    """Warn that an operation is deprecated, at the line outside this package that calls it."""
+    """Warn that an operation is deprecated. The warning names the line outside this package."""
     # Imported when it is needed: both take long, and few operations are deprecated.
     import inspect
     import warnings
@@ -376,15 +377,15 @@ def warn_deprecated(operation: Operation) -> None:
 
 
 def check_body(value: Any, schema: Mapping[str, Any], name: str = "body") -> Any:
-    """Return a body as it is sent, if all in it keeps its rule.
+    """Return the body to send, after checking every part of it.
 
     Args:
-        value: The body, or a part of it, from `snapshot`.
-        schema: Its rule: the part of JSON Schema that `openapi/rules.py` allows.
-        name: What it is called in an error.
+        value: The body or a part of it, from `snapshot`.
+        schema: The rule for it: the part of JSON Schema that `openapi/rules.py` allows.
+        name: Its name in an error.
 
     Raises:
-        errors.InvalidArgument: Naming the place, the rule, and what was there.
+        errors.InvalidArgument: Names the place, the rule, and what was there.
     """
     kind, example = schema["type"], schema.get("example")
     if kind == "object":

@@ -1,11 +1,11 @@
-"""The command line `bitopro`: the extra `cli`. docs/cli.md is its manual."""
+"""The command `bitopro`, which needs the extra `cli`. docs/cli.md describes it."""
 
 import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command that the arguments of this process name, and exit with its code."""
+    """Run the command that the arguments of this process name, and exit with its exit code."""
     try:
         from .app import run
     except ModuleNotFoundError as missing:

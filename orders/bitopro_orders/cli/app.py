@@ -1,4 +1,4 @@
-"""The group of commands, what all of them take, and how an error becomes a line and a code."""
+"""The group of commands, the options that they share, and the line and exit code of an error."""
 
 import asyncio
 import contextlib
@@ -28,18 +28,19 @@ PIPE = "this is no terminal, so nothing can be confirmed: add --yes (or --dry-ru
 
 @define
 class Options:
-    """What was said for every command, before or after its name.
+    """The values of the options that all commands share, given before or after the command's name.
 
     Attributes:
         json: Whether stdout gets JSON objects.
-        yes: Whether it is confirmed.
+        yes: Whether nobody needs to be asked for confirmation.
         dry_run: Whether nothing may be sent that changes anything.
-        journal: Where to write what is decided; None for a new file in the state folder.
-        no_journal: Whether to do without one.
-        timeout: How long, in seconds; None where nothing was said and the command has no default.
-        base_url: Where the API is; None for the environment's.
-        credentials: The file that holds them; None for the environment's.
-        out: What prints.
+        journal: The file to write the journal to; None for a new file in the state folder.
+        no_journal: Whether to write no journal.
+        timeout: The time limit, in seconds; None where none was given and the command has no
+            default.
+        base_url: The URL of the API; None for that of the environment.
+        credentials: The file with the credentials; None for those of the environment.
+        out: Prints.
     """
 
     json: bool = False
@@ -59,7 +60,7 @@ class Options:
         """The client of this command.
 
         Raises:
-            CredentialsError: If they are missing, or others may read their file.
+            CredentialsError: If credentials are missing, or others can read their file.
         """
         if self._client is None:
             self._client = connect(self._credentials(), base_url=self.base_url)
@@ -79,10 +80,10 @@ class Options:
             raise CredentialsError(f"{error}, or give --credentials FILE") from None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out work in the one loop of this process.
+        """Run a coroutine in the only event loop of this process.
 
         Raises:
-            StoppedError: At Ctrl-C, if the work has not seen to it otherwise.
+            StoppedError: At Ctrl-C, if the coroutine does not handle it itself.
         """
         try:
             return self._runner.run(work)
@@ -90,14 +91,14 @@ class Options:
             raise codes.StoppedError from None
 
     def close(self) -> None:
-        """Close the client's connections and the loop."""
+        """Close the client's connections and the event loop."""
         if self._client is not None:
             with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
                 self._runner.run(self._client.__aexit__())
         self._runner.close()
 
     def require_confirmable(self) -> None:
-        """Raise unless it is confirmed, or somebody can be asked, or nothing is to be changed.
+        """Raise unless there is --yes or --dry-run, or a terminal to ask on.
 
         Raises:
             NotConfirmedError: If nobody can be asked.
@@ -127,45 +128,53 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401
 
 
 _REACHING = (
-    _option("--json", is_flag=True, help="One JSON object per line on stdout."),
-    _option("--base-url", metavar="URL", help="Where the API is."),
+    _option("--json", is_flag=True, help="Print one JSON object per line on stdout."),
+    _option(
+        "--base-url",
+        metavar="URL",
+        help="The URL of the API; by default BITOPRO_BASE_URL, or else the exchange.",
+    ),
     _option(
         "--credentials",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="A file of BITOPRO_…= lines that only you can read.",
+        help="A file with lines such as BITOPRO_API_KEY=…, which only you can read.",
     ),
 )
 
 
 def dry(command: F) -> F:
-    """Give a command the option not to do it."""
-    option = _option("--dry-run", is_flag=True, help="Send nothing that changes anything.")
+    """Add the option --dry-run to a command."""
+    option = _option(
+        "--dry-run",
+        is_flag=True,
+        help="Show what would be done, and change nothing at the exchange.",
+    )
     return option(command)
 
 
 _CHANGING = (
-    _option("--yes", "-y", is_flag=True, help="Do not ask."),
+    _option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
     dry,
     _option(
         "--journal",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Where to write down what is decided.",
+        help="The file to write the journal to.",
     ),
-    _option("--no-journal", is_flag=True, help="Write nothing down."),
+    _option("--no-journal", is_flag=True, help="Write no journal."),
 )
 
 
 def reaching(seconds: float | None = None) -> Callable[[F], F]:
-    """Add the options of a command that asks the exchange, and may take so long by default."""
+    """Add the options of a command that sends requests, and its default time limit."""
     timeout = _option(
         "--timeout",
         type=float,
         metavar="SECONDS",
         default=seconds,
         show_default=seconds is not None,
-        help="How long it may take.",
+        help="The time limit.",
     )
 
     def add(command: F) -> F:
@@ -177,7 +186,7 @@ def reaching(seconds: float | None = None) -> Callable[[F], F]:
 
 
 def changing(seconds: float | None = None) -> Callable[[F], F]:
-    """Add the options of a command that changes something, and may take so long by default."""
+    """Add the options of a command that changes something, and its default time limit."""
 
     def add(command: F) -> F:
         for option in reversed(_CHANGING):
@@ -188,15 +197,18 @@ def changing(seconds: float | None = None) -> Callable[[F], F]:
 
 
 def scoped(command: F) -> F:
-    """Add the options that say which open orders are meant."""
+    """Add the options that select open orders."""
     for option in (
         click.option(
             "--lists-untriggered",
             is_flag=True,
-            help="You know that the exchange lists stop-limit orders that are not triggered.",
+            help="State that the exchange's listing contains stop-limit orders that are not "
+            "triggered.",
         ),
-        click.option("--client-id", metavar="A-B", help="Those with a clientId from A to B alone."),
-        click.option("--pair", metavar="PAIR", help="Those of this pair alone."),
+        click.option(
+            "--client-id", metavar="A-B", help="Only orders whose clientId is from A to B."
+        ),
+        click.option("--pair", metavar="PAIR", help="Only orders of this pair."),
     ):
         command = option(command)
     return command
@@ -222,13 +234,13 @@ def examples(*lines: str) -> str:
 @click.group(
     epilog=examples(
         "Examples:",
-        "  bitopro open                         what is open",
-        "  bitopro cancel BTC_TWD 2959906694    cancel it, and know what became of it",
-        "  bitopro cancel-all                   cancel everything, until the book is clean",
-        "  bitopro resolve                      what became of what is not known",
+        "  bitopro open                         list the open orders",
+        "  bitopro cancel BTC_TWD 2959906694    cancel it, and find out what became of it",
+        "  bitopro cancel-all                   cancel every open order",
+        "  bitopro resolve                      find out what became of unknown orders",
         "",
         "\b",
-        "Exit codes; of several, the worst:",
+        "Exit codes (if several apply, the worst):",
         *(f"  {code:<4} {meaning}" for code, meaning in codes.MEANINGS.items()),
     ),
     invoke_without_command=True,
@@ -238,7 +250,7 @@ def examples(*lines: str) -> str:
 @changing()
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Cancel orders on the BitoPro exchange, and know what became of each."""
+    """Cancel orders on the BitoPro exchange, and find out what became of each."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -247,7 +259,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command.
 
     Args:
-        arguments: Those of the command line.
+        arguments: The arguments of the command line.
 
     Returns:
         The exit code.

@@ -1,4 +1,4 @@
-"""A bot as a child of this process, and what tells that it is dead, hangs or is to stop."""
+"""A bot as a child process, and how the guard notices that it has ended or hangs."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,15 @@ DEAD_SECONDS = 5.0
 
 
 class Heartbeat:
-    """A file that is to be renewed.
+    """A file that the bot touches regularly.
 
-    A thread looks at it, as one on a machine that is gone may be waited for without end. What
-    counts is when a change was seen, by this machine's monotonic clock.
+    A separate thread looks at it, because a file on a machine that has failed may block without
+    end. What counts is when this process saw the file change, on the monotonic clock of this
+    machine.
 
     Args:
-        path: The file. That it is not there is no beat.
-        after: How long it may stay as it is, in seconds.
+        path: The file. A missing file counts as no heartbeat.
+        after: How long the file may stay unchanged, in seconds.
         timing: The clocks.
     """
 
@@ -45,7 +46,7 @@ class Heartbeat:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it was not renewed for too long."""
+        """Whether the file has not changed for too long."""
         now, since = self._timing.monotonic(), self._looks_since
         # This process may have been stopped meanwhile: what counts is that it has looked since.
         is_stuck = since is not None and now - since >= STUCK_SECONDS
@@ -67,13 +68,13 @@ class Heartbeat:
 
 @define(eq=False)
 class Bot:
-    """A command as a child in a process group of its own, so that the group can be signalled.
+    """A command as a child process, in a process group of its own that can be signalled as a whole.
 
-    A terminal's foreground is the group's as long as it lives. Its Ctrl-Z is ignored: a bot that is
-    stopped leaves its orders alone.
+    The group is in the foreground of the terminal while it runs. Ctrl-Z is ignored, because a
+    suspended bot could not look after its orders.
 
     Attributes:
-        code: What it exited with, as a shell says it; None while it is not known.
+        code: Its exit code, as a shell reports it; None while it is not known.
     """
 
     _process: subprocess.Popen[bytes]
@@ -82,7 +83,7 @@ class Bot:
 
     @classmethod
     def start(cls, command: Sequence[str]) -> "Bot":
-        """Start it; its files are those of this process.
+        """Start the command; it inherits stdin, stdout and stderr.
 
         Raises:
             OSError: If there is no such command.
@@ -108,7 +109,7 @@ class Bot:
         return False
 
     def signal(self, number: int) -> bool:
-        """Send a signal to all of the group, and to the bot; say whether there is anybody."""
+        """Send a signal to the bot and to its process group; say whether any of them is left."""
         pid, is_there = self._process.pid, self.code is None
         with contextlib.suppress(PermissionError):  # another user's, now
             if is_there and os.getpgid(pid) != pid:
@@ -123,7 +124,7 @@ class Bot:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended; the others of its group may not have."""
+        """Whether the bot itself has ended; other processes of its group may still run."""
         if self.code is not None or not hasattr(os, "waitid"):
             return self._process.poll() is not None
         # Not taken note of yet: its number must not become another's before its group is killed.
@@ -132,11 +133,11 @@ class Bot:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has ended, and all of its group."""
+        """Whether the bot and all processes of its group have ended."""
         return self.code is not None and not self.signal(0)
 
     def bury(self) -> int:
-        """Take note of its end, take the terminal back, and return its exit code."""
+        """Wait for the bot that has ended, take the terminal back, and return its exit code."""
         code = self._process.wait()
         self.code = code if code >= 0 else 128 - code
         self._hand_terminal(os.getpgrp())
@@ -160,17 +161,18 @@ def _terminal() -> int | None:
 
 @define(eq=False)
 class Watch:
-    """Waits until there is nobody whose orders are to be left alone.
+    """Waits until the bot has ended or hangs, or the guard is told to stop.
 
     Attributes:
-        grace: How long a bot that is told to end may take, in seconds.
-        note: Says what is going on.
+        grace: How long a bot may take to end after a signal, in seconds.
+        note: Prints what happens.
         timing: The clocks.
-        bot: The bot, if it is a child.
-        heartbeat: The file that is to be renewed, if there is one.
-        asked: The signals by which the guard was asked to stop.
-        ended: Why it is over.
-        is_disarmed: Whether it was asked to stop while the heart beat of a bot that is no child.
+        bot: The bot, if it is a child process.
+        heartbeat: The heartbeat file, if there is one.
+        asked: The signals that told the guard to stop.
+        ended: Why the wait ended.
+        is_disarmed: Whether the guard was told to stop while the heartbeat of a bot that it did not
+            start went on.
     """
 
     grace: float
@@ -185,7 +187,7 @@ class Watch:
     _woken: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def take_signals(self) -> None:
-        """Be asked to stop by signals from now on, but for those that are ignored, as by nohup."""
+        """Handle the signals that tell the guard to stop, except those that nohup has it ignore."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._woken.set)
         for each in STOPPING:
@@ -193,9 +195,9 @@ class Watch:
                 loop.add_signal_handler(each, self._ask, each)
 
     def leave_signals(self) -> None:
-        """Be asked no more: what is begun then is what a signal asks for. Ctrl-C is not among them.
+        """Ignore further signals, except Ctrl-C: the guard cancels now, as the first signal asked.
 
-        A terminal that is closed sends more than one.
+        A terminal that is closed sends more than one signal.
         """
         for each in {*STOPPING} - {signal.SIGINT}:
             signal.signal(each, signal.SIG_IGN)
@@ -205,9 +207,9 @@ class Watch:
         self._woken.set()
 
     async def until_over(self) -> None:
-        """Wait until the bot is gone, its heart stands still or the guard is asked to stop.
+        """Wait until the bot has ended, its heartbeat stops or the guard is told to stop.
 
-        A bot that is a child is gone when this returns, with all of its process group.
+        A bot that is a child process, and its process group, have ended when this returns.
         """
         while not (self.asked or self._is_silent or (self.bot and self.bot.has_ended)):
             await self._wait(LOOK_SECONDS if self.heartbeat else 1.0)

@@ -1,4 +1,4 @@
-"""The commands that cancel, and the one that finds out what became of it."""
+"""The commands that cancel, and the command that resolves unknown outcomes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -36,13 +36,15 @@ Orders = list[tuple[str, str]]
 @app.command(
     epilog=examples(
         "bitopro cancel BTC_TWD 2959906694 2959906695",
-        "bitopro cancel --file orders.csv       lines of  pair,id",
+        "bitopro cancel --file orders.csv       a file with lines of pair,id",
         "… | bitopro cancel --file - --yes      the same, from a pipe",
     )
 )
 @click.argument("pair", required=False)
 @click.argument("order_ids", metavar="ID...", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="Lines of pair,id; - is stdin.")
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="A file with lines of pair,id; - is stdin."
+)
 @changing(CANCEL_SECONDS)
 @click.pass_obj
 def cancel(
@@ -50,7 +52,7 @@ def cancel(
 ) -> int:
     """Cancel orders by their ids, and find out what became of each.
 
-    --timeout is for each order.
+    --timeout limits the time for each order.
     """
     if (file is None) == (not order_ids) or (file is not None and pair is not None):
         raise click.UsageError("give either a PAIR and IDs, or --file FILE.")
@@ -111,7 +113,7 @@ async def _looked_up(client: OrdersClient, orders: Orders) -> list[list[str]]:
     epilog=examples(
         "bitopro cancel-all",
         "bitopro cancel-all --pair BTC_TWD",
-        "bitopro cancel-all --client-id 1000-1999   those whose clientId is in this range",
+        "bitopro cancel-all --client-id 1000-1999   only orders whose clientId is in this range",
     ),
 )
 @scoped
@@ -120,9 +122,9 @@ async def _looked_up(client: OrdersClient, orders: Orders) -> list[list[str]]:
 def cancel_all(
     options: Options, pair: str | None, client_id: str | None, lists_untriggered: bool
 ) -> int:
-    """Cancel every open order, also those that appear meanwhile, until the book is clean.
+    """Cancel every open order, until none is listed any more.
 
-    --timeout is for the whole.
+    Orders that appear meanwhile are cancelled, too. --timeout limits the time as a whole.
     """
     only = None if client_id is None else given.client_ids(client_id)
     options.require_confirmable()
@@ -162,7 +164,7 @@ def _confirm_all(orders: Sequence[Order], pair: str | None, client_id: str | Non
 
 
 def journal_path(options: Options) -> Path | None:
-    """Return where a run is to be written down; None if nowhere.
+    """Return the path of the run's journal; None for no journal.
 
     Raises:
         UsageError: If there is no place for it.
@@ -221,7 +223,7 @@ def _changed(
 
 @app.command(
     epilog=examples(
-        "bitopro resolve                     every journal in the state folder",
+        "bitopro resolve                     all journals in the state folder",
         "bitopro resolve cancels.jsonl",
     )
 )
@@ -230,10 +232,10 @@ def _changed(
 @reaching(CANCEL_SECONDS)
 @click.pass_obj
 def resolve(options: Options, paths: tuple[Path, ...]) -> int:
-    """Find out what became of cancels whose end is not known. Nothing is cancelled.
+    """Find out what became of orders whose outcome is unknown. Nothing is cancelled.
 
-    Without JOURNAL: of every run that has its journal in the state folder. --timeout is for each
-    order.
+    JOURNAL is the journal of an earlier run; by default all journals in the state folder are read.
+    --timeout limits the time for each order.
     """
     left, code = [(path, unresolved(path)) for path in paths], codes.OK
     if not paths:

@@ -1,4 +1,4 @@
-"""What the exit code says, and the word for each error: stable, for scripts."""
+"""The exit codes, and the word for each error. Scripts rely on both: they are stable."""
 
 from collections.abc import Iterable
 
@@ -30,9 +30,9 @@ STOPPED = 130
 #: What each means, as `--help` and docs/cli.md say it.
 MEANINGS = {
     OK: "all cancelled, or nothing to do",
-    FAILED: "an error that is none of these",
-    USAGE: "usage; nothing was sent",
-    FILLED: "some were filled first, in whole or part",
+    FAILED: "any other error",
+    USAGE: "wrong arguments; nothing was sent",
+    FILLED: "some were filled before the cancel, wholly or partly",
     NOT_FOUND: "some were not found",
     UNKNOWN: "some are unknown or open, or the book is not known to be clean",
     NOT_SENT: "nothing, or not everything, was sent",
@@ -44,25 +44,25 @@ _WORST = (REFUSED, UNKNOWN, STOPPED, USAGE, FAILED, NOT_SENT, NOT_FOUND, FILLED,
 
 
 class StoppedError(click.ClickException):
-    """Ctrl-C, before anything was sent."""
+    """Stopped by Ctrl-C, before anything was sent."""
 
     def __init__(self) -> None:
         super().__init__("stopped; nothing was sent")
 
 
 class NotConfirmedError(click.UsageError):
-    """Nobody can be asked to confirm it."""
+    """Nobody can be asked for confirmation."""
 
 
 class DeclinedError(click.ClickException):
-    """It was declined at the prompt."""
+    """The question was answered with no."""
 
 
 class NotStartedError(click.ClickException):
-    """The command of a guard could not be started.
+    """The command of `bitopro guard` could not be started.
 
     Attributes:
-        code: As a shell says it: 127 if there is no such command, else 126.
+        code: The exit code, as a shell has it: 127 if there is no such command, else 126.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -71,16 +71,16 @@ class NotStartedError(click.ClickException):
 
 
 def worst(codes: Iterable[int]) -> int:
-    """Return the one that wins."""
+    """Return the worst of several exit codes."""
     return min(codes, key=_WORST.index, default=OK)
 
 
 def code_of(account: Account, *, proves_book: bool = False, is_stopped: bool = False) -> int:
-    """Return the code for what became of many orders.
+    """Return the exit code for what became of many orders.
 
     Args:
-        account: What became of them.
-        proves_book: Whether the book was to become clean.
+        account: What became of the orders.
+        proves_book: Whether the command promises a clean book.
         is_stopped: Whether it was stopped by Ctrl-C.
     """
     filled = account.done[State.FILLED] + account.done[State.PARTLY_FILLED]
@@ -98,7 +98,7 @@ def code_of(account: Account, *, proves_book: bool = False, is_stopped: bool = F
 
 
 def word_and_code(error: BaseException) -> tuple[str, int]:
-    """Return the word that an error is known by, and the exit code."""
+    """Return the word for an error, and its exit code."""
     match error:
         case StoppedError() | KeyboardInterrupt() | click.Abort():
             return "stopped", STOPPED

@@ -1,5 +1,6 @@
-"""The commands that only look, and those that are no questions to the exchange."""
+"""The commands that only read, and those that send nothing to the exchange."""
 
+import asyncio
 import os
 import sys
 
@@ -24,13 +25,13 @@ async def listed(client: OrdersClient, pair: str | None, seconds: float) -> list
 
 
 async def read(client: OrdersClient, pair: str, order_id: str, seconds: float) -> Order:
-    """Return an order as the exchange tells it."""
+    """Return an order as the exchange shows it."""
     call = get_order.call(pair=in_capitals(pair), order_id=order_id)
     return (await client.run_async(client.steps(call, seconds=seconds))).parsed
 
 
 @app.command("open", epilog=examples("bitopro open", "bitopro open --pair BTC_TWD"))
-@click.option("--pair", metavar="PAIR", help="Those of this pair alone.")
+@click.option("--pair", metavar="PAIR", help="Only orders of this pair.")
 @reaching(QUESTION_SECONDS)
 @click.pass_obj
 def open_(options: Options, pair: str | None) -> None:
@@ -56,7 +57,7 @@ def status(options: Options, pair: str, order_id: str) -> None:
 @reaching()
 @click.pass_obj
 def watch(options: Options) -> None:
-    """Print each change of a done order as the exchange tells it, until Ctrl-C."""
+    """Print each change of an order that is filled or cancelled, until Ctrl-C or --timeout."""
     options.run(_watch(options))
 
 
@@ -70,17 +71,22 @@ async def _watch(options: Options) -> None:
             "watch needs the stream: run  pip install 'bitopro-orders[stream]'"
         ) from missing
     out = options.out
-    async with history:
-        async for order in history:
-            out.change(order)
-            if not out.is_read:
-                return
+    limit = asyncio.timeout(options.timeout)
+    try:
+        async with limit, history:
+            async for order in history:
+                out.change(order)
+                if not out.is_read:
+                    return
+    except TimeoutError:
+        if not limit.expired():
+            raise
 
 
 @app.command(epilog=examples("bitopro sandbox", "bitopro sandbox --port 8787"))
 @click.option("--port", type=int, default=8787, show_default=True, help="The TCP port.")
 def sandbox(port: int) -> None:
-    """Serve a local exchange to try things on, until Ctrl-C."""
+    """Run a local exchange for trying things out, until Ctrl-C."""
     arguments = [sys.executable, "-m", "bitopro_sandbox", "--port", f"{port}"]
     os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
 
@@ -93,6 +99,6 @@ def sandbox(port: int) -> None:
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh"]))
 def completion(shell: str) -> None:
-    """Print what makes the shell complete commands and options."""
+    """Print the script for shell completion of commands and options."""
     kinds = {"bash": BashComplete, "zsh": ZshComplete}
     click.echo(kinds[shell](app, {}, "bitopro", "_BITOPRO_COMPLETE").source())

@@ -1,4 +1,4 @@
-"""Many orders to their ends: with a bar, with Ctrl-C, and with an account at the end."""
+"""Follows many orders to their outcomes, with a progress bar, Ctrl-C and a summary at the end."""
 
 import asyncio
 import contextlib
@@ -67,12 +67,12 @@ STOPPING = "stopping: nothing more is sent, what has left is settled; Ctrl-C aga
 
 @define(eq=False)
 class Stops:
-    """Takes Ctrl-C: the first one stops sending, the second one ends it at once.
+    """Handles Ctrl-C: the first one stops sending, the second one ends everything at once.
 
     Attributes:
-        many: What is stopped.
-        out: Where that is said.
-        count: How many there were.
+        many: The iteration that is stopped.
+        out: Prints what happens.
+        count: How many times it was pressed.
     """
 
     many: AsyncManyOutcomes
@@ -120,12 +120,12 @@ class _Rate(ProgressColumn):
 
 @define(eq=False)
 class Bar:
-    """Shows on stderr how far it is, if that is a terminal.
+    """A progress bar on stderr, if stderr is a terminal.
 
     Attributes:
-        out: What prints.
-        account: What has become of the orders so far.
-        total: How many there are; None if that is to be found out.
+        out: Prints.
+        account: What became of the orders so far.
+        total: How many orders there are; None if that is not known before.
     """
 
     out: Output
@@ -191,13 +191,13 @@ class Bar:
 
 @define
 class Followed:
-    """What many orders came to, as it is told at the end.
+    """What became of many orders, for the summary at the end.
 
     Attributes:
-        account: What the library says.
+        account: The account of the library.
         is_stopped: Whether it was stopped by Ctrl-C.
-        not_begun: How many orders were not begun with.
-        failure: What ended it early.
+        not_begun: How many orders were not begun.
+        failure: The error that ended it early.
     """
 
     account: Account
@@ -251,12 +251,12 @@ async def follow(
     many: AsyncManyOutcomes,
     given: Sequence[tuple[str, str]] | None = None,
 ) -> Followed:
-    """Bring many orders to their ends, and print each.
+    """Follow many orders to their outcomes, and print each outcome.
 
     Args:
-        out: What prints.
-        many: The orders.
-        given: They, if they were given and not found.
+        out: Prints.
+        many: The iteration over the orders.
+        given: The orders, if they were named and not listed.
     """
     rows: list[list[str]] = []
     failure: Exception | None = None
@@ -286,7 +286,7 @@ async def follow(
 
 
 def show(out: Output, end: End) -> None:
-    """Print what an order came to."""
+    """Print the outcome of an order."""
     if isinstance(end, CancelOutcome):
         out.object(end.to_json())
     else:
@@ -318,14 +318,14 @@ def conclude(
     proves_book: bool = False,
     leaves_none_listed: bool = False,
 ) -> int:
-    """Print the account, what is to be done next and where it is written; return the exit code.
+    """Print the summary, what to do next and where the journal is; return the exit code.
 
     Args:
-        out: What prints.
-        followed: What the orders came to.
-        journals: Where it is written down.
-        proves_book: Whether the book is to be clean.
-        leaves_none_listed: Whether none of the orders may be left in the listing.
+        out: Prints.
+        followed: What became of the orders.
+        journals: The journals of the run.
+        proves_book: Whether the command promises a clean book.
+        leaves_none_listed: Whether the command promises that none of the orders is listed any more.
     """
     account, code = followed.account, followed.code(proves_book=proves_book)
     counted = {

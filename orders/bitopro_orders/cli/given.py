@@ -1,4 +1,4 @@
-"""The orders that are named, checked before anything is sent."""
+"""The orders that the user names, checked before anything is sent."""
 
 import csv
 import re
@@ -19,16 +19,16 @@ RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
 def named(pair: str, order_ids: Iterable[str]) -> list[tuple[str, str]]:
-    """Return orders that are named by arguments.
+    """Return the orders that the arguments name.
 
     Raises:
-        InvalidArgumentError: If one is none.
+        InvalidArgumentError: If an argument names no order.
     """
     return [_order(pair, order_id) for order_id in order_ids]
 
 
 def in_capitals(pair: str) -> str:
-    """Return a pair in capitals; one that is not in ASCII stays, so that its rule refuses it."""
+    """Return a pair in capitals; one that is not ASCII is returned as it is, and refused later."""
     # Some letters of other scripts are ASCII letters in capitals: the pair would be another one.
     return pair.upper() if pair.isascii() else pair
 
@@ -39,11 +39,11 @@ def _order(pair: str, order_id: str) -> tuple[str, str]:
 
 
 def from_file(path: Path) -> list[tuple[str, str]]:
-    """Return the orders of a file of lines `pair,id`; `-` is stdin.
+    """Return the orders of a file with lines of `pair,id`; `-` is stdin.
 
     Raises:
-        UsageError: If it cannot be read, or any line is wrong: then none of it is to be cancelled,
-            as who has written it may have meant something else altogether.
+        UsageError: If the file cannot be read, or any line is wrong. Then none of it is cancelled,
+            because it may be another file than the one that was meant.
     """
     try:
         with click.open_file(f"{path}", encoding="utf-8-sig") as file:
@@ -76,13 +76,13 @@ def _read(file: IO[str], name: str) -> list[tuple[str, str]]:
 
 
 def client_ids(text: str) -> Callable[[Order], bool]:
-    """Return what picks the orders whose clientId is in a range.
+    """Return a predicate for the orders whose clientId is in a range.
 
     Args:
-        text: Such as 1000-1999, or 1000.
+        text: The range, such as 1000-1999, or one number, such as 1000.
 
     Raises:
-        BadParameter: If it is none.
+        BadParameter: If the text is neither.
     """
     found = RANGE.fullmatch(text)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)

@@ -1,4 +1,4 @@
-"""The dead man's switch as a process: when the bot is gone, its orders are cancelled."""
+"""The guard as a process of its own: when the bot has ended, its orders are cancelled."""
 
 import contextlib
 import math
@@ -35,7 +35,7 @@ FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.ST
     epilog=examples(
         "bitopro guard -- python bot.py",
         "bitopro guard --pair BTC_TWD --heartbeat /run/bot.beat --after 30 -- python bot.py",
-        "bitopro guard --heartbeat /mnt/bot.beat --after 90     a bot that runs elsewhere",
+        "bitopro guard --heartbeat /mnt/bot.beat --after 90     a bot on another machine",
         "bitopro guard --dry-run -- true                        see what it would cancel",
     ),
 )
@@ -45,16 +45,21 @@ FAILURES = {codes.FAILED, codes.UNKNOWN, codes.NOT_SENT, codes.REFUSED, codes.ST
     "--heartbeat",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The bot hangs if it does not touch this file.",
+    help="A file that the bot touches regularly; see --after.",
 )
-@click.option("--after", type=float, metavar="SECONDS", help="For so long.")
+@click.option(
+    "--after",
+    type=float,
+    metavar="SECONDS",
+    help="The bot counts as hanging when the heartbeat file has not changed for so long.",
+)
 @click.option(
     "--grace",
     type=float,
     metavar="SECONDS",
     default=GRACE_SECONDS,
     show_default=True,
-    help="How long a bot that is told to end may take before it is killed.",
+    help="How long the bot may take to end after a signal, before it is killed.",
 )
 @changing(TIMEOUT_SECONDS)
 @click.pass_obj
@@ -68,13 +73,16 @@ def guard(
     after: float | None,
     grace: float,
 ) -> int:
-    """Run a bot, and cancel its open orders when it dies, hangs, or this is told to stop.
+    """Run a bot, and cancel its open orders when it has ended or hangs.
 
-    It always cancels when the bot has ended, whatever its exit code, which is passed on; if that is
-    0, the code says whether the cancels worked. Until the bot is gone nothing is sent. What it says
-    goes to stderr. --timeout is for the cancels. It does not ask.
+    The orders are cancelled whatever the exit code of the bot is, and also if the guard is told to
+    stop (by SIGTERM, for example). Nothing is sent before the bot has ended. There is no
+    confirmation. Messages go to stderr. --timeout limits the time for all cancels.
 
-    Without COMMAND it watches the heartbeat of a bot that it did not start.
+    The exit code is the bot's. If that is 0, it says whether the cancels worked.
+
+    Without COMMAND, the guard watches the heartbeat of a bot that it did not start, and
+    cancels when it stops. If this guard itself is told to stop, it cancels nothing.
     """
     # One that comes after the bot's name is the bot's.
     options.out.is_json = options.json

@@ -1,4 +1,4 @@
-"""Where a run writes down what it decides: a file of its own in the user's state folder."""
+"""The journals of the runs: each run writes a file of its own in the user's state folder."""
 
 import os
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ WAYS_OUT = "give --journal FILE, or --no-journal to do without"
 
 
 def state_folder() -> Path:
-    """Return the user's state folder of `bitopro`, which may not be there.
+    """Return the user's state folder of `bitopro`, which may not exist.
 
     Raises:
-        UsageError: If the user has no home.
+        UsageError: If the user has no home folder.
     """
     root = Path(os.environ.get("XDG_STATE_HOME", ""))
     try:
@@ -27,10 +27,10 @@ def state_folder() -> Path:
 
 
 def new_path() -> Path:
-    """Return the path of a new journal, in a folder that is there and can be written.
+    """Return the path of a new journal, in a folder that exists and can be written.
 
     Raises:
-        UsageError: If there is none.
+        UsageError: If there is no such folder.
     """
     folder = state_folder()
     try:

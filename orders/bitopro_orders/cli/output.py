@@ -53,17 +53,17 @@ class _Console(Console):
 
 @define
 class Output:
-    """Prints.
+    """Prints everything that the commands print.
 
     Attributes:
         is_json: Whether stdout gets JSON objects.
-        summary: What the last JSON object says.
-        has_sent: Whether a cancel may have left.
-        is_busy: Whether something is under way, which nobody who does not read may hold up: then
-            notes that cannot be printed at once are left out.
+        summary: The fields of the last JSON object.
+        has_sent: Whether a cancel may have been sent.
+        is_busy: Whether orders are being cancelled. Then a reader that does not read must not delay
+            them: messages that cannot be printed at once are left out.
         console: Prints for people on stdout.
         notes: Prints for people on stderr.
-        patience: How long a reader who takes nothing is waited for, in seconds; None without end.
+        patience: How long to wait for a reader that does not read, in seconds; None for no limit.
     """
 
     is_json: bool = False
@@ -77,7 +77,7 @@ class Output:
 
     @property
     def is_taken(self) -> bool:
-        """Whether stderr takes something without waiting: not if its terminal is held (Ctrl-S)."""
+        """Whether stderr accepts output without waiting; a terminal held by Ctrl-S does not."""
         try:
             return bool(select([], [sys.stderr], [], 0)[1])
         except (OSError, ValueError):  # it is closed, and takes anything
@@ -85,15 +85,15 @@ class Output:
 
     @property
     def is_table(self) -> bool:
-        """Whether tables are printed: to people, on a terminal."""
+        """Whether tables are printed, which is so on a terminal."""
         return self.console.is_terminal and not self.is_json
 
     def form(self, kind: str, fields: Mapping[str, object]) -> None:
-        """Print a JSON object, if that is wanted."""
+        """Print a JSON object of a kind, if stdout gets JSON objects."""
         self.object(forms.write(kind, fields))
 
     def object(self, form: Mapping[str, object]) -> None:
-        """Print a JSON object, if that is wanted."""
+        """Print a JSON object, if stdout gets JSON objects."""
         if self.is_json:
             self.text(json.dumps(form, separators=(",", ":")))
 
@@ -118,7 +118,7 @@ class Output:
                 self.console.print(Text(line, style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table for people, or tab-separated lines in a pipe; nothing beside JSON."""
+        """Print a table on a terminal, or tab-separated lines in a pipe; with --json, nothing."""
         if self.is_json or not rows:
             return
         if not self.is_table:
@@ -144,7 +144,7 @@ class Output:
         self.table(ORDER_COLUMNS, [order_row(order) for order in orders])
 
     def change(self, order: Order) -> None:
-        """Print an order as it became, in a line."""
+        """Print an order that has changed, in one line."""
         when = time_of(order)
         at = NOTHING if when is None else when.isoformat(timespec="milliseconds")
         self.form("order", forms.order_form(order) or {})
@@ -154,7 +154,7 @@ class Output:
             self.text("\t".join([at, *order_row(order)]))
 
     def fail(self, error: BaseException) -> int:
-        """Print an error in a line, and return its exit code."""
+        """Print an error in one line, and return its exit code."""
         word, code = codes.word_and_code(error)
         text = "stopped" if code == codes.STOPPED and self.has_sent else _sentence(error)
         self.object(envelope(word, error, text))
@@ -171,7 +171,7 @@ class Output:
 
     @contextlib.contextmanager
     def kept(self, stream: IO[str]) -> Iterator[None]:
-        """Go on when nobody reads any more: what is under way is worth more than its print."""
+        """Go on when nobody reads any more: the cancels are more important than what they print."""
         try:
             if not self._is_taken_in_time(stream):
                 self.lose(stream)
@@ -188,7 +188,7 @@ class Output:
         return True
 
     def lose(self, stream: IO[str]) -> None:
-        """Let what is printed from now on go nowhere."""
+        """Discard everything that is printed to the stream from now on."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
@@ -201,7 +201,7 @@ class Output:
 
 
 def open_streams() -> None:
-    """Let what was closed lead nowhere, and let any text be printed, whatever the locale."""
+    """Replace streams that are closed, and make any text printable, whatever the locale is."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
@@ -211,7 +211,7 @@ def open_streams() -> None:
 
 
 def envelope(word: str, error: BaseException, text: str = "") -> dict[str, Any]:
-    """Return what is told in JSON of an error; the form of one that is to be resolved."""
+    """Return the JSON object of an error; for one to resolve, its JSON form."""
     if isinstance(error, OutcomeUnknownError):
         return {**error.to_json(), "error": word, "message": f"{error}"}
     fields: dict[str, object] = {"error": word, "message": text or f"{error}"}
@@ -222,7 +222,7 @@ def envelope(word: str, error: BaseException, text: str = "") -> dict[str, Any]:
 
 
 def order_row(order: Order) -> list[str]:
-    """Return what a table shows of an order."""
+    """Return the cells of an order's row in a table."""
     status = STATUSES.get(order.status, f"status {order.status}")
     texts = (order.action, order.price, order.original_amount, order.executed_amount)
     return [order.pair.upper(), order.id, *(text or NOTHING for text in texts), status]

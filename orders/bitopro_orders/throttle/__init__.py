@@ -1,8 +1,8 @@
-"""May the next request of a key leave now, and with which nonce?
+"""The throttle: decides whether the next request of a key may be sent now, and with which nonce.
 
-One atomic question, asked by who is first in its process's queue and has its connection open. What
-is counted by address and by account, whose turn it is, and the nonce are decided together, in
-`rules`; the state is kept in memory, in a folder or in Redis, and outlives the clients.
+The first request of each queue asks, when its connection is open. Its rate limits (by address and
+by account), its turn and its nonce are decided together in one atomic step; `rules` decides. The
+state is kept in memory, in a folder or in Redis, and outlives the clients.
 """
 
 import hashlib
@@ -56,18 +56,19 @@ _prefix = int.from_bytes(os.urandom(8))
 
 
 def new_token() -> int:
-    """Return a name for a request that no other has."""
+    """Return a unique token for a request."""
     return (_prefix ^ (os.getpid() << 32)) + next(_numbers)
 
 
 class Key(NamedTuple):
-    """Whose requests these are, by names that reveal nothing.
+    """The API key, the account and the address of requests, as hashes that reveal nothing.
 
     Attributes:
-        key: The API key: nonces are in order for each.
-        account: The account: limits are counted for each, and its keys share them.
-        address: The public address that requests leave from; empty for the one of all who share
-            the store.
+        key: The API key. Its nonces are kept in order.
+        account: The account. The exchange counts limits per account; the keys of an account share
+            them.
+        address: The public IP address that requests come from; empty if all who share the store
+            have the same one.
     """
 
     key: str
@@ -76,7 +77,7 @@ class Key(NamedTuple):
 
     @classmethod
     def of(cls, credentials: Credentials, address: str) -> "Key":
-        """Return the names of these credentials at this address."""
+        """Return the hashes of these credentials and this address."""
         return cls(
             _hidden(credentials.api_key.reveal()),
             _hidden(credentials.identity.reveal().lower()),
@@ -84,11 +85,11 @@ class Key(NamedTuple):
         )
 
     def part(self, windows: tuple[Window, ...]) -> Part:
-        """Return what a question about these windows is about."""
+        """Return the part of the state that a question about these windows needs."""
         return Part(tuple(window.counter for window in windows), self.key)
 
     def windows(self, limit: RateLimit, share: float) -> tuple[Window, ...]:
-        """Return where a request of this limit counts."""
+        """Return the windows in which a request under this limit is counted."""
         who = {"ip": self.address, "account": self.account}
         requests = max(1, int(limit.requests * share))
         return tuple(
@@ -107,10 +108,10 @@ def _hidden(text: str) -> str:
 
 
 class Throttle:
-    """The throttle of one exchange, for all who share a store.
+    """The throttle of one exchange, for all processes that share a store.
 
     Args:
-        store: Where the state is.
+        store: Keeps the state.
         timing: The clocks.
 
     Attributes:
@@ -125,15 +126,15 @@ class Throttle:
         self._queues: dict[tuple[str, str, float | None], Queue] = {}
 
     def renew(self) -> None:
-        """Begin anew in a forked child: nobody waits here yet."""
+        """Start with empty queues, as in a forked child."""
         self._store.renew()
         self._queues = {}
 
     def queue(self, part: Part, group: str, share: float | None) -> Queue:
-        """Return the queue of a limit of a key, in this process.
+        """Return this process's queue for one limit of a key.
 
-        Clients with unequal shares of a limit have queues of their own: whoever may use more of it
-        does not wait for whoever may use less.
+        Clients with different shares of a limit have separate queues: a client with a larger share
+        does not wait behind one with a smaller share.
         """
         name = part.lane, group, share
         found = self._queues.get(name)
@@ -147,16 +148,16 @@ class Throttle:
     def enter(
         self, part: Part, question: Question, *, needs_store: bool, signal: Callable[[], Signal]
     ) -> Pass | Wait | Job:
-        """Ask whether a request may leave now.
+        """Ask whether a request may be sent now.
 
         Args:
-            part: What the question is about.
+            part: The part of the state that the question needs.
             question: The request.
-            needs_store: Whether it must not leave if the shared store fails.
-            signal: Makes what tells that a job is done.
+            needs_store: Whether the request must not be sent if the shared store fails.
+            signal: Makes the signal that tells when the job is done.
 
         Returns:
-            The answer, or the job that brings it.
+            The answer, or a job that will bring it.
         """
         if isinstance(self._store, MemoryStore):
             change = partial(enter, question=question)
@@ -179,12 +180,12 @@ class Throttle:
         return job
 
     def hurry(self) -> None:
-        """Let no store hold up the jobs for longer than it may; ask it now and then."""
+        """Go on without a store that does not answer in time; call it now and then."""
         if isinstance(self._store, SharedStore):
             self._store.overtake()
 
     def leave(self, part: Part, token: int, given: Pass | None, fate: Fate) -> None:
-        """End what `enter` began, and let the next one ask; it never waits."""
+        """Finish what `enter` began, and let the next request ask; it never waits."""
         wall_ms = self.clock.now_ms()
         change = partial(leave, token=token, given=given, fate=fate, wall_ms=wall_ms)
         self._change(part, change, token, fate)
@@ -193,7 +194,7 @@ class Throttle:
                 queue.wake()
 
     def cool_down(self, part: Part, seconds: float) -> None:
-        """Let nothing that counts towards the same limits leave for so long; it never waits."""
+        """Send nothing under the same limits for so long; it never waits."""
         change = partial(cool_down, microseconds=round(seconds * SECOND))
         self._change(part, change)
 
@@ -222,13 +223,13 @@ _shared_stores: dict[tuple[str, Secret], SharedStore] = {}
 
 
 def throttle_of(origin: str, where: Secret | None, timing: Timing) -> Throttle:
-    """Return the throttle of an exchange: one in this process for all who share a store.
+    """Return the throttle of an exchange. All clients of this process with the same store share it.
 
     Args:
         origin: The exchange, as scheme, host and port.
-        where: None for this process, a folder for the processes of this machine, or a `redis://`
-            or `rediss://` URL for several machines; it may hold a password.
-        timing: The clocks; whoever has others shares nothing.
+        where: The store: None for this process, a folder for the processes of this machine, or a
+            `redis://` or `rediss://` URL for several machines; the URL may hold a password.
+        timing: The clocks. Clients with different clocks share nothing.
 
     Raises:
         StoreError: If the store cannot be used.

@@ -1,4 +1,4 @@
-"""What this process learns of the exchange: its time, and how long an answer takes."""
+"""The exchange's time and the shortest round trip, as this process has measured them."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ ROUND_TRIP_SECONDS = 30.0
 
 
 class ExchangeClock:
-    """The exchange's time, as far as it is known.
+    """An estimate of the exchange's time.
 
     Args:
         timing: This machine's clocks.
@@ -23,7 +23,7 @@ class ExchangeClock:
         self._between: tuple[float, float] | None = None
 
     def now_ms(self) -> int:
-        """Return it, in milliseconds since the epoch."""
+        """Return the exchange's time, in milliseconds since the epoch."""
         ahead = self._ahead_of_monotonic_ms
         if ahead is None:
             return self._timing.now_ms()
@@ -31,19 +31,19 @@ class ExchangeClock:
 
     @property
     def correction_ms(self) -> int:
-        """What is added to this machine's clock, in milliseconds."""
+        """The difference between the exchange's time and this machine's clock, in milliseconds."""
         if self._ahead_of_monotonic_ms is None:
             return 0
         return self.now_ms() - self._timing.now_ms()
 
     def is_right(self, date_ms: int, took_ms: float) -> bool:
-        """Say whether an answer's `Date`, after so long a round trip, agrees with it."""
+        """Say whether the `Date` of an answer agrees with it, given how long the answer took."""
         return date_ms <= self.now_ms() <= date_ms + DATE_MS + took_ms
 
     def correct(self, date_ms: int, took_ms: float) -> None:
-        """Set it by an answer's `Date`.
+        """Correct it by the `Date` of an answer.
 
-        From then on the monotonic clock counts: somebody may set the wrong one right.
+        From then on it follows the monotonic clock, because somebody may set this machine's clock.
         """
         ended = self._timing.monotonic() * 1000
         # The `Date` is cut to the second, and was written at some moment of the round trip.
@@ -56,7 +56,7 @@ class ExchangeClock:
 
 
 class RoundTrip:
-    """The shortest time that an answer took of late.
+    """The shortest time that an answer took recently.
 
     Args:
         monotonic: Returns seconds since any fixed moment.
@@ -69,7 +69,7 @@ class RoundTrip:
         self._seen: tuple[float, float, float] | None = None
 
     def note(self, seconds: float) -> None:
-        """Take one into account."""
+        """Record how long an answer took, in seconds."""
         began, before, since = self._seen or (self._now(), seconds, seconds)
         if self._now() - began > ROUND_TRIP_SECONDS:
             self._seen = (self._now(), since, seconds)
@@ -78,7 +78,7 @@ class RoundTrip:
 
     @property
     def seconds(self) -> float:
-        """How long an answer takes at least; 0 if nothing is known of late."""
+        """The shortest round trip, in seconds; 0 if there was none recently."""
         if self._seen is None:
             return 0.0
         began, before, since = self._seen

@@ -1,8 +1,9 @@
-"""The throttle's state in files that the processes of one machine share.
+"""Keeps the throttle's state in files, for the processes of one machine.
 
-One file is locked. It holds the state twice, and in its first byte which of the two counts: whoever
-is killed while writing has changed nothing. Each counter's stamps are a file of their own, written
-first: a stamp that was written and not counted is written over by the next.
+One file is locked. It holds two copies of the state, and its first byte says which copy is valid:
+if a process is killed while it writes, nothing has changed. The stamps of each counter are in a
+file of their own, which is written first: a stamp that was written but not counted is overwritten
+by the next one.
 """
 
 import contextlib
@@ -33,12 +34,12 @@ class FolderStore:
     """Keeps the state in a locked file.
 
     Args:
-        file: The file; it is made if it is not there.
+        file: The file; it is created if it does not exist.
         clock: Returns microseconds since the machine was started.
-        sleep: Sleeps for seconds.
+        sleep: Sleeps for a number of seconds.
 
     Raises:
-        StoreError: If it cannot be used.
+        StoreError: If the file cannot be used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The throttle's whole state, and the store that keeps it in this process."""
+"""The throttle's state, and the store that keeps it in this process."""
 
 import json
 import threading
@@ -17,20 +17,20 @@ _NEW, _UNUSED = Counter(), Lane()
 
 
 class Part(NamedTuple):
-    """Which part of the state a question is about: names of counters, and of a key's lane."""
+    """The part of the state that a question needs: the names of counters, and of a key's lane."""
 
     counters: tuple[str, ...]
     lane: str
 
 
 class Everything(NamedTuple):
-    """All that is known of one exchange: counters and lanes by name, and who shares them.
+    """The state of one exchange: counters, lanes and the members that share it.
 
     Attributes:
-        counters: By name.
-        lanes: By name.
+        counters: The counters, by name.
+        lanes: The lanes, by name.
         members: See `rules.State`.
-        epoch: Which beginning all this goes back to; a store that forgot begins anew.
+        epoch: An id of this state's beginning; a store that has lost its state begins a new one.
     """
 
     counters: Mapping[str, Counter] = {}
@@ -39,18 +39,18 @@ class Everything(NamedTuple):
     epoch: str = ""
 
     def part(self, part: Part) -> State:
-        """Return the part that a question is about."""
+        """Return the part of the state that a question needs."""
         counters = tuple([self.counters.get(name, _NEW) for name in part.counters])
         return State(counters, self.lanes.get(part.lane, _UNUSED), self.members)
 
     def with_part(self, part: Part, state: State) -> "Everything":
-        """Return it with a part replaced."""
+        """Return the state with a part replaced."""
         counters = {**self.counters, **dict(zip(part.counters, state.counters, strict=True))}
         lanes = {**self.lanes, part.lane: state.lane}
         return Everything(counters, lanes, state.members, self.epoch)
 
     def changed(self, part: Part, state: State, now: int, wall_ms: int) -> "Everything":
-        """Return it with a part replaced; where a key is new, without what nobody will miss."""
+        """Return the state with a part replaced; if its key is new, idle entries are removed."""
         kept = self if part.lane in self.lanes else self._without_idle(now, wall_ms)
         return kept.with_part(part, state)
 
@@ -61,9 +61,10 @@ class Everything(NamedTuple):
         )
 
     def without_lost(self, names: Iterable[str]) -> "Everything":
-        """Return it without counters if stamps of one were lost; then it is a new beginning.
+        """Return the state without counters, in a new epoch, if the stamps of one were lost.
 
-        Whoever shares them puts back what left from there: into all, so that none has it twice.
+        The members then put back the requests that they sent. All counters are removed, so that
+        none of these is counted twice.
         """
         counters = (self.counters.get(name) for name in names)
         if any(each and each.total and each.ago(1) != each.newest for each in counters):
@@ -71,7 +72,7 @@ class Everything(NamedTuple):
         return self
 
     def encoded(self) -> str:
-        """Return all but the counters' stamps as JSON, as the other stores keep it."""
+        """Return everything except the counters' stamps as JSON, as the other stores keep it."""
         counters = {
             name: [each.total, each.capacity, *each[2:]] for name, each in self.counters.items()
         }
@@ -86,14 +87,14 @@ class Everything(NamedTuple):
 
     @classmethod
     def decoded(cls, text: str | bytes, stamps: Callable[[str, int], bytes]) -> "Everything":
-        """Return what `encoded` has written.
+        """Return the state that `encoded` has written.
 
         Args:
             text: The JSON.
-            stamps: Returns a counter's stamps, by its name and capacity.
+            stamps: Returns the stamps of a counter, given its name and capacity.
 
         Raises:
-            ValueError: If it is not understood.
+            ValueError: If the JSON is not understood.
         """
         content = json.loads(text)
         try:
@@ -136,13 +137,13 @@ class MemoryStore:
         self.everything: Everything = Everything()
 
     def renew(self) -> None:
-        """Open the lock, which in a forked child nobody holds."""
+        """Use a new lock, as in a forked child, where nobody holds the old one."""
         self._lock = threading.Lock()
 
     def transact(
         self, part: Part, change: Callable[[State, int], tuple[State, R]], wall_ms: int
     ) -> R:
-        """Change a part of the state, wholly or not at all, and return what comes of it."""
+        """Change a part of the state atomically, and return the result."""
         while True:
             seen = self.everything
             state = seen.part(part)

@@ -1,8 +1,8 @@
-"""Who of this process waits for one limit of one key: threads and tasks, first come, first served.
+"""The threads and tasks of this process that wait for one limit of a key: first in, first out.
 
-There is no lock: each step is one operation of a dict, which nothing interrupts. So a Ctrl-C, a
-signal handler or the garbage collector may come anywhere, and a step that they cut off is made up
-for by whoever looks next.
+There is no lock: each step is a single operation of a dict, which nothing interrupts. A Ctrl-C, a
+signal handler or the garbage collector may come between two steps; the next waiter that looks
+completes what they cut off.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ MOST_AHEAD, FAR_BEHIND_SECONDS = 16, 0.5
 
 @define(eq=False)
 class Waiter:
-    """One who waits.
+    """A thread or task in the queue.
 
     Attributes:
         deadline: When it gives up, on the monotonic clock, in seconds.
         signal: Wakes it.
-        due: When it must have done its next step; None while nobody waits for it to.
-        home: Its loop or its thread: where one is late, all of them are.
+        due: When it must have done its next step; None while it has nothing to do.
+        home: Its event loop or thread. If one waiter is late, so are all of the same home.
         is_opening: Whether it opens a connection.
-        has_left: Whether it waits no longer.
+        has_left: Whether it has left the queue.
     """
 
     deadline: float
@@ -41,7 +41,7 @@ class Waiter:
     has_left: bool = False
 
     def wake(self) -> None:
-        """Let it look again."""
+        """Wake it, so that it looks again."""
         if self.signal is not None:
             self.signal.set()
 
@@ -61,17 +61,17 @@ class Queue:
         return len(self._waiting)
 
     def join(self, token: int, waiter: Waiter) -> None:
-        """Wait behind all others."""
+        """Join at the end of the queue."""
         self._waiting[token] = waiter
 
     def leave(self, token: int, waiter: Waiter) -> None:
-        """Wait no longer, and let the next ones look."""
+        """Leave the queue, and wake the next ones."""
         waiter.has_left = True
         if self._waiting.pop(token, None) is not None:
             self.wake()
 
     def wake(self) -> None:
-        """Let the first one look, and the one behind it, should the first one be gone."""
+        """Wake the first one, and the second one in case the first has ended."""
         looking = (each for each in list(self._waiting.values()) if not each.is_opening)
         for place, waiter in enumerate(islice(looking, 2)):
             if not place and waiter.due is None:
@@ -79,10 +79,10 @@ class Queue:
             waiter.wake()
 
     def seconds_until_first(self, token: int, waiter: Waiter, in_flight: int = 1) -> float:
-        """Return 0 for who is first, or how long to wait at most before looking again.
+        """Return 0 for the first one; for others, how long to wait at most before looking again.
 
-        As many as may be under way at once may open connections at once. Whoever is late goes
-        behind the others, with all who wait in the same loop or thread.
+        As many waiters may open connections at once as requests may be in flight. A waiter that is
+        late goes to the end of the queue, with all waiters of the same loop or thread.
         """
         # Also if somebody was cut off while putting it behind the others.
         self._waiting.setdefault(token, waiter)
@@ -133,10 +133,10 @@ class Queue:
                 self._waiting.pop(token, None)
 
     def opening(self) -> int:
-        """Return how many open a connection."""
+        """Return how many waiters open a connection."""
         return sum(waiter.is_opening for waiter in list(self._waiting.values()))
 
     def seconds_to_first_deadline(self) -> float:
-        """Return how long the first of those who wait has."""
+        """Return how long it is until the earliest deadline of those that wait."""
         deadlines = [waiter.deadline for waiter in list(self._waiting.values())]
         return min(deadlines, default=0.0) - self._now()

@@ -1,7 +1,7 @@
-"""The throttle's state in Redis, for several machines.
+"""Keeps the throttle's state in Redis, for several machines.
 
-The decision is made here and not in the server: the state is read with the server's time, and
-replaced only if nobody has replaced it in between.
+The decision is made here and not in the server: the state is read together with the server's time,
+and replaced only if nobody has replaced it meanwhile (optimistic locking).
 """
 
 import contextlib
@@ -49,8 +49,8 @@ class RedisStore:
     """Keeps the state in Redis.
 
     Args:
-        url: The server's; it may hold a password.
-        name: What the keys in it begin with.
+        url: The URL of the server; it may hold a password.
+        name: The prefix of the keys in Redis.
         timing: The sleep and the randomness.
 
     Raises:

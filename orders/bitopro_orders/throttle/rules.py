@@ -1,8 +1,9 @@
-"""May the next request of a key leave now, and with which nonce? Decided here, once.
+"""Decides whether the next request of a key may be sent now, and with which nonce.
 
-Pure functions of a state, a question and a clock; `memory`, `folder` and `redis` keep the state.
-Times are whole microseconds of the state's own clock, which nobody sets; nonces are milliseconds
-since the epoch. What lies in the future of that clock comes from before a restart, and is void.
+These are pure functions of a state, a question and a clock; `memory`, `folder` and `redis` keep the
+state. Times are whole microseconds of the state's own clock, which nobody sets. Nonces are
+milliseconds since the epoch. A time in the future of that clock comes from before a restart, and is
+ignored.
 """
 
 import struct
@@ -41,14 +42,14 @@ _STAMP = struct.Struct("<q")
 
 
 class Counter(NamedTuple):
-    """What left within a sliding window, for one limit and one whom the exchange counts by.
+    """The requests in a sliding window, for one limit and one account or address.
 
     Attributes:
-        total: How many were counted, ever; the next stamp is number `total`.
-        stamps: When the last ones left: a ring of eight bytes each.
-        period: The limit's period, for who looks whether this is still needed.
-        cool_until: Nothing leaves before.
-        newest: The last stamp, also for who has not read the ring.
+        total: How many requests were ever counted; the next stamp has this number.
+        stamps: When the last ones were sent: a ring buffer with eight bytes for each.
+        period: The period of the limit, to decide whether this counter is still needed.
+        cool_until: Until when nothing may be sent.
+        newest: The last stamp, for readers that have not read the ring buffer.
     """
 
     total: int = 0
@@ -59,11 +60,11 @@ class Counter(NamedTuple):
 
     @property
     def capacity(self) -> int:
-        """How many stamps the ring holds."""
+        """How many stamps the ring buffer holds."""
         return len(self.stamps) // 8
 
     def ago(self, count: int) -> int:
-        """Return when the `count`-th last request left; 0 if there are not so many."""
+        """Return when the `count`-th last request was sent; 0 if there are not so many."""
         if not 0 < count <= self.total or count > self.capacity:
             return 0
         at = (self.total - count) % self.capacity * 8
@@ -71,7 +72,7 @@ class Counter(NamedTuple):
         return stamp
 
     def counted(self, now: int, times: int, room: int, period: int) -> "Counter":
-        """Return it with so many more requests, with room for at least `room`."""
+        """Return the counter with `times` more requests and a capacity of at least `room`."""
         counter = self
         if len(self.stamps) < (room + times) * 8:
             counter = self.kept(self.all(), room + times)
@@ -87,21 +88,21 @@ class Counter(NamedTuple):
         return [self.ago(count) for count in range(min(self.total, self.capacity), 0, -1)]
 
     def kept(self, stamps: Iterable[int], capacity: int) -> "Counter":
-        """Return it with these stamps, the oldest first, in place of its own."""
+        """Return the counter with these stamps, the oldest first, instead of its own."""
         newest = list(stamps)[-capacity:]
         ring = b"".join(map(_STAMP.pack, newest)).ljust(capacity * 8, b"\0")
         last = newest[-1] if newest else 0
         return self._replace(total=len(newest), stamps=ring, newest=last)
 
     def with_these(self, stamps: list[int], now: int) -> "Counter":
-        """Return it with these stamps too, and without those that do not count any more."""
+        """Return the counter with these stamps added, and without those that no longer count."""
         since = now - self.period - LONGEST_SLACK if self.period else 0
         counted = [at for at in self.all() if since < at <= now + READING_ERROR]
         together = sorted([*counted, *stamps])
         return self.kept(together, max(self.capacity, len(together)))
 
     def written_since(self, old: "Counter") -> tuple[int, bytes] | None:
-        """Return which bytes of the ring changed, and where they begin; None if none did."""
+        """Return the changed bytes of the ring buffer and their offset; None if none changed."""
         if self.stamps is old.stamps:
             return None
         if self.total == old.total + 1 and self.capacity == old.capacity:
@@ -110,12 +111,12 @@ class Counter(NamedTuple):
         return 0, self.stamps
 
     def is_idle(self, now: int) -> bool:
-        """Say whether forgetting it changes nothing."""
+        """Say whether the counter can be deleted without any effect."""
         return max(self.newest + self.period + LONGEST_SLACK, self.cool_until) < now
 
 
 class Flight(NamedTuple):
-    """A request that has left and is not answered yet; its nonce is 0 if it carries none."""
+    """A request in flight: sent and not answered. Its nonce is 0 if it carries none."""
 
     token: int
     nonce: int
@@ -123,16 +124,16 @@ class Flight(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Who is first in its process's queue for one limit.
+    """The first request of a process's queue for one limit.
 
     Attributes:
-        token: The request's.
+        token: The token of the request.
         changes: Whether it changes the book.
         since: When it was first asked for.
         ready_at: When its limit has room.
-        until: It has gone if it does not ask again by then.
-        needs: How long it and those behind it in its process need to leave; 0 if it only reads.
-        by: When the first of them must have left.
+        until: If it has not asked again by then, it has gone.
+        needs: How long it and those behind it in its process need to be sent; 0 if it only reads.
+        by: When the first of them must have been sent.
     """
 
     token: int
@@ -145,17 +146,17 @@ class Waiting(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """One key's nonces, and its requests under way.
+    """The nonces of one key, and its requests in flight.
 
     Attributes:
         last: The largest nonce that counts; the next one is larger.
-        accepted: The largest one that the exchange is known to have used.
-        highest: The largest one that was ever given out.
-        before_jump: The largest one before the last that was far ahead of it.
-        careful_until: Until then nothing overlaps.
-        overtaken: How many changes of the book went before the reading that waits.
-        flights: The requests under way.
-        waiting: Who waits, of every process.
+        accepted: The largest nonce that the exchange is known to have used.
+        highest: The largest nonce that was ever given out.
+        before_jump: The largest nonce before the last one that was far ahead of its predecessor.
+        careful_until: Until then, requests do not overlap.
+        overtaken: How many requests that change the book were sent before the read that waits.
+        flights: The requests in flight.
+        waiting: The requests that wait, of every process.
     """
 
     last: int = 0
@@ -168,18 +169,18 @@ class Lane(NamedTuple):
     waiting: tuple[Waiting, ...] = ()
 
     def is_idle(self, now: int, wall_ms: int) -> bool:
-        """Say whether forgetting it changes nothing."""
+        """Say whether the lane can be deleted without any effect."""
         last = max((flight.left_at for flight in self.flights), default=0)
         return last + CAREFUL < now and self.careful_until < now and self.highest < wall_ms
 
 
 class State(NamedTuple):
-    """The part of a store's state that one question is about.
+    """The part of a store's state that one question needs.
 
     Attributes:
-        counters: By the names that the question gives, in its order.
-        lane: The key's.
-        members: The processes that share the store: slot and when last heard of.
+        counters: The counters that the question names, in its order.
+        lane: The lane of the key.
+        members: The processes that share the store: the slot of each, and when it was last seen.
     """
 
     counters: tuple[Counter, ...] = ()
@@ -192,9 +193,9 @@ class Window(NamedTuple):
 
     Attributes:
         counter: The name of the counter.
-        requests: How many may leave within the period: the client's share.
-        period: In microseconds.
-        room: The limit's own number, for the size of the ring.
+        requests: How many requests may be sent within the period: the client's share.
+        period: The period, in microseconds.
+        room: The full number of the limit, for the size of the ring buffer.
     """
 
     counter: str
@@ -209,24 +210,25 @@ class Window(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a request asks before it leaves.
+    """What the throttle needs to know about a request before it is sent.
 
     Attributes:
-        token: Names the request; asking twice gives one pass.
+        token: Identifies the request; asking twice gives the same pass.
         windows: The limits that it counts towards.
-        gap: How long after another request of its key it may leave without waiting for the answer.
+        gap: How long after another request of its key it may be sent without waiting for the
+            answer.
         changes: Whether it changes the book, or only reads it.
         carries_nonce: Whether its signed bytes hold a nonce.
-        in_flight: How many may be under way at once.
-        wall_ms: The exchange's time as far as it is known, in milliseconds since the epoch.
+        in_flight: How many requests may be in flight at once.
+        wall_ms: The exchange's time, as far as it is known, in milliseconds since the epoch.
         needs: See `Waiting`.
-        spare: How long until the first of them must have left.
-        at_top: Whether the nonce must be larger than all that were ever given out.
+        spare: How long it is until the first of them must have been sent.
+        at_top: Whether the nonce must be larger than any that was ever given out.
         ahead_ms: How far ahead of the clock the nonce is to be, after several collisions.
-        slot: Where nobody orders the members' nonces, the millisecond of `SLOTS` to leave in.
-        weight: How many requests it counts for: where the store has failed, one for each member.
-        only_looks: Whether nothing leaves yet: to learn when it is time to connect.
-        again: Whether it has had its turn before: then it goes first of its kind.
+        slot: If the store has failed: the millisecond of each `SLOTS` in which this member sends.
+        weight: How many requests it counts for: if the store has failed, one for each member.
+        only_looks: Whether nothing is sent yet: only to learn when it is time to connect.
+        again: Whether it had its turn before; then it goes before others of its kind.
     """
 
     token: int
@@ -246,23 +248,24 @@ class Question(NamedTuple):
     again: bool = False
 
     def since(self, known: Waiting | None, now: int) -> int:
-        """Return since when it counts as waiting."""
+        """Return since when the request counts as waiting."""
         return 0 if self.again else now if known is None else known.since
 
 
 class Pass(NamedTuple):
-    """The request leaves now, with this nonce."""
+    """The request may be sent now, with this nonce."""
 
     nonce: int
     left_at: int
 
 
 class Wait(NamedTuple):
-    """The request does not leave yet.
+    """The request must wait.
 
     Attributes:
-        microseconds: When to ask again.
-        limit: How long until its limit has room, in microseconds; 0 if that is not the reason.
+        microseconds: How long to wait before asking again.
+        limit: How long it is until its limit has room, in microseconds; 0 if the limit is not the
+            reason.
     """
 
     microseconds: int
@@ -280,7 +283,7 @@ class Fate(Enum):
 
 
 def enter(state: State, now: int, *, question: Question) -> tuple[State, Pass | Wait]:
-    """Let a request leave, or say when to ask again."""
+    """Decide whether a request may be sent, or how long it must wait before it asks again."""
     lane = _tidied(state.lane, now)
     for flight in lane.flights:
         if flight.token == question.token:
@@ -309,16 +312,16 @@ def leave(
     wall_ms: int,
     weight: int = 1,
 ) -> tuple[State, None]:
-    """End what `enter` began, whether it gave a pass or not.
+    """Finish what `enter` began, whether it gave a pass or not.
 
     Args:
         state: The state.
         now: The state's time.
-        token: The request's.
-        given: The pass; None if there was none, or if its answer was lost.
+        token: The token of the request.
+        given: The pass; None if there was none, or if it was lost.
         fate: What became of the request.
         wall_ms: The exchange's time, in milliseconds since the epoch.
-        weight: How many it was counted for.
+        weight: How many requests it was counted for.
     """
     counters, lane = state.counters, state.lane
     if given is None:
@@ -349,14 +352,14 @@ def leave(
 
 
 def cool_down(state: State, now: int, *, microseconds: int) -> tuple[State, None]:
-    """Let nothing of these counters leave for so long; what is longer already stays."""
+    """Send nothing under these counters for so long; a longer wait is not shortened."""
     until = now + microseconds
     counters = (each._replace(cool_until=max(until, each.cool_until)) for each in state.counters)
     return state._replace(counters=tuple(counters)), None
 
 
 def put_back(state: State, now: int, stamps: Iterable[list[int]], nonce: int) -> State:
-    """Count what left while the store was away, or before it forgot; stamps by counter."""
+    """Count requests that the store has missed or forgotten; the stamps are listed by counter."""
     counters = tuple(
         counter.with_these(own, now) if own else counter
         for counter, own in zip(state.counters, stamps, strict=True)
@@ -369,7 +372,7 @@ def put_back(state: State, now: int, stamps: Iterable[list[int]], nonce: int) ->
 
 
 def joined(state: State, member: str, wanted: int, now: int) -> State:
-    """Note that a member is here, in a slot that no other member has."""
+    """Record that a member is present, in a slot that no other member has."""
     here = {
         name: (slot, seen)
         for name, (slot, seen) in state.members.items()

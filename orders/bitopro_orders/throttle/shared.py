@@ -1,8 +1,8 @@
-"""A store that other processes use too: asked in a thread of its own, and never relied upon.
+"""A store that other processes share. A separate thread uses it, and it may fail at any time.
 
-Asking may wait for a lock or for a network, and Python's signals only come to the main thread: so
-one thread of this package asks, and no task, no Ctrl-C and no loop's executor is in its way. When
-the store fails, this process goes on with what it saw last, within its share of the limit.
+Using it may block on a lock or on the network. So only this thread does it: no task, no event loop
+and no Ctrl-C has to wait for it. If the store fails, this process goes on with the state that it
+saw last, within its share of the limit.
 """
 
 import contextlib
@@ -41,29 +41,29 @@ MOST_OWN = 4096
 
 
 class StoreError(Exception):
-    """The shared store cannot be used, or did not answer."""
+    """The shared store cannot be used, or has not answered."""
 
 
 class Backend(Protocol):
-    """Keeps the state where other processes change it too. Any exception means that it failed."""
+    """Keeps the state where other processes change it, too. Any exception means that it failed."""
 
     def transact(
         self, part: Part, change: Callable[[State, int, str], tuple[State, R]], wall_ms: int
     ) -> tuple[R, State, int]:
-        """Change a part of the state, wholly or not at all.
+        """Change a part of the state atomically.
 
         Args:
-            part: Which part.
+            part: The part.
             change: Gets the part, the store's time and its epoch; it may be called several times.
-            wall_ms: This machine's time, for what may be forgotten.
+            wall_ms: This machine's time, to decide what can be deleted.
 
         Returns:
-            What the change has returned, the part as it is now, and the store's time.
+            What `change` returned, the part as it is now, and the store's time.
         """
 
 
 class Change(Protocol):
-    """What is to be done with a part of the state."""
+    """A change of a part of the state."""
 
     def __call__(
         self, state: State, now: int, *, members: int, slot: int | None
@@ -80,18 +80,18 @@ class Change(Protocol):
 
 @define(eq=False)
 class Job:
-    """Something to do with the state, and what came of it.
+    """A change of the state that was requested, and its result.
 
     Attributes:
-        part: Which part it is about.
-        token: The request's.
-        change: Does it.
-        fate: What became of the request, if that is what it tells.
+        part: The part of the state.
+        token: The token of the request.
+        change: Makes the change.
+        fate: What became of the request, if the job reports that.
         wall_ms: The exchange's time, in milliseconds since the epoch.
-        needs_store: Whether it must not be done without the store.
-        signal: Is set when it is done.
-        is_done: Whether it is done.
-        result: What came of it; an error if the store was needed and failed.
+        needs_store: Whether the job must not be done without the store.
+        signal: Set when the job is done.
+        is_done: Whether the job is done.
+        result: The result; an error if the store was needed and has failed.
     """
 
     part: Part
@@ -160,14 +160,14 @@ def _move(source: _Worker, target: _Worker) -> None:
 
 
 class SharedStore:
-    """A backend, the thread that asks it, and what stands in for it.
+    """A backend, the thread that uses it, and the local state that replaces it when it fails.
 
     Args:
-        open_backend: Opens where the state is.
-        clock: Returns this machine's microseconds since any fixed moment.
+        open_backend: Opens the backend.
+        clock: Returns this machine's time, in microseconds since any fixed moment.
 
     Raises:
-        StoreError: If it cannot be used.
+        StoreError: If the backend cannot be used.
     """
 
     def __init__(self, open_backend: Callable[[], Backend], clock: Callable[[], int]) -> None:
@@ -177,7 +177,7 @@ class SharedStore:
         self._begin()
 
     def renew(self) -> None:
-        """Begin as a member of its own in a forked child."""
+        """Become a new member of the store, as in a forked child."""
         # The parent's was perhaps in use, and its locks are held for ever.
         self._backend = None
         self._begin()
@@ -195,7 +195,7 @@ class SharedStore:
         self._lock = threading.Lock()
 
     def do(self, job: Job) -> None:
-        """Have it done; the job's signal tells when."""
+        """Queue a job; its signal tells when it is done."""
         worker = self._worker
         worker.jobs.put(job)
         if self._worker is not worker:

@@ -1,7 +1,7 @@
-"""Bytes out, one whole answer back, and exactly whether a byte has left.
+"""Sends a request, reads its whole answer, and knows exactly whether a byte was sent.
 
-`http1` writes the request and reads the answer, without IO; `threads` and `tasks` do the IO;
-`through_httpx` puts any transport of httpx in their place.
+`http1` writes requests and reads answers, without IO; `threads` and `tasks` do the IO;
+`through_httpx` uses any httpx transport instead.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,23 +17,23 @@ LONGEST_HEAD = 2**17
 
 
 class TransportError(Exception):
-    """An attempt failed. No text of the other side is in the message."""
+    """An attempt failed. The message contains no text from the other side."""
 
 
 class NotConnectedError(TransportError):
-    """There is no connection, so no byte has left."""
+    """There is no connection, so no byte was sent."""
 
 
 class SilenceError(TransportError):
-    """No whole answer came in time."""
+    """The answer was not complete in time."""
 
 
 class BrokenError(TransportError):
-    """The connection ended, or what came back is no answer of HTTP."""
+    """The connection ended, or what was received is not an HTTP answer."""
 
 
 class Origin(NamedTuple):
-    """Where connections lead."""
+    """The scheme, host and port that connections lead to."""
 
     scheme: str
     host: str
@@ -41,7 +41,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> "Origin":
-        """Return the origin of a URL that was checked."""
+        """Return the origin of a URL that was checked before."""
         parts = urlsplit(url)
         return cls(
             parts.scheme, parts.hostname or "", parts.port or {"http": 80}.get(parts.scheme, 443)
@@ -57,12 +57,12 @@ class Origin(NamedTuple):
 
 @define
 class Tally:
-    """Counts requests over several calls.
+    """Counts the requests of several calls.
 
     Attributes:
-        sent: How many have left this machine.
-        is_under_way: Whether one has left and is not answered yet.
-        is_interrupted: Whether the task was cancelled just when an answer was whole.
+        sent: How many requests were sent.
+        is_under_way: Whether a request was sent and is not answered yet.
+        is_interrupted: Whether the task was cancelled just when an answer was complete.
     """
 
     sent: int = 0
@@ -72,17 +72,17 @@ class Tally:
 
 @define
 class Attempt:
-    """One request on its way.
+    """One attempt to send a request.
 
     Attributes:
         deadline: When it must be over, on the monotonic clock, in seconds.
-        monotonic: That clock.
-        phase_seconds: How long connecting, writing and each reading may take.
-        tally: Counts it when it leaves.
-        has_left: Whether a byte may have left.
-        sent_ms: When it was handed to the transport, in milliseconds since the epoch.
-        left_at: When the first byte left, on the monotonic clock, in seconds.
-        answer: The answer, should the task be cancelled between its last byte and its return.
+        monotonic: Returns the time of that clock.
+        phase_seconds: How long connecting, writing and each read may take, in seconds.
+        tally: Counts the request when it is sent.
+        has_left: Whether a byte may have been sent.
+        sent_ms: When it was passed to the transport, in milliseconds since the epoch.
+        left_at: When the first byte was sent, on the monotonic clock, in seconds.
+        answer: The answer, in case the task is cancelled between its last byte and its return.
     """
 
     deadline: float
@@ -95,22 +95,22 @@ class Attempt:
     answer: "Answer | None" = field(default=None, repr=False)
 
     def leave(self) -> None:
-        """Note that from now on a byte may have left."""
+        """Record that from now on a byte may have been sent."""
         self.has_left, self.left_at = True, self.monotonic()
         self.tally.sent += 1
         self.tally.is_under_way = True
 
     def take_back(self) -> None:
-        """Note that no byte has left after all."""
+        """Record that no byte was sent after all."""
         self.has_left, self.left_at = False, None
         self.tally.sent -= 1
 
     def phase_end(self) -> float:
-        """Return when the phase that begins now must be over."""
+        """Return the time limit of the phase that begins now."""
         return min(self.deadline, self.monotonic() + self.phase_seconds)
 
     def seconds_left(self) -> float:
-        """Return how long the next phase may take.
+        """Return how long the next phase may take, in seconds.
 
         Raises:
             TimeoutError: If the deadline has passed.
@@ -122,9 +122,9 @@ class Attempt:
 
 
 class Headers(Mapping[str, str]):
-    """An answer's headers, by names in any case.
+    """The headers of an answer; upper and lower case in names do not matter.
 
-    They have no printable form: a server may echo what it was sent, and tracebacks show variables.
+    They cannot be printed: a server may repeat what it was sent, and tracebacks show variables.
     """
 
     __slots__ = ("_values",)
@@ -151,7 +151,7 @@ class Headers(Mapping[str, str]):
 
 @define
 class Answer:
-    """What came back, whole: status, headers, and the body as it was sent."""
+    """A complete answer: status, headers, and the body as it was sent."""
 
     status: int
     # Not shown: a server may echo what it was sent, and tracebacks show local variables.

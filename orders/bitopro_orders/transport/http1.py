@@ -1,8 +1,8 @@
-"""HTTP/1.1 without IO: the request's bytes, and the answer from the bytes that come in.
+"""HTTP/1.1 without IO: writes the bytes of a request, and parses an answer from received bytes.
 
-httptools is a parser, not a client: status and keep-alive are read inside its callbacks, an answer
-is final at the first message whose status is 200 or above, and whatever comes after it spoils the
-connection and changes nothing.
+httptools is a parser and not a client. Status and keep-alive are read inside its callbacks. The
+first message with a status of 200 or above is the answer; if anything follows it, the connection is
+not used again, and the answer stays as it is.
 """
 
 import httptools
@@ -11,13 +11,13 @@ from . import LONGEST_ANSWER, LONGEST_HEAD, Answer, Headers
 
 
 def request_bytes(method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
-    """Return the request, written once.
+    """Return the bytes of a request.
 
     Args:
-        method: In capitals.
+        method: The method, in capitals.
         target: The path with the query.
-        headers: By name, `Host` among them.
-        body: The body; its length is added where there is one, or the method expects one.
+        headers: The headers by name, including `Host`.
+        body: The body. Its length is added if there is a body or the method expects one.
     """
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -31,15 +31,15 @@ def request_bytes(method: str, target: str, headers: dict[str, str], body: bytes
 
 
 class AnswerParser:
-    """Takes in one answer.
+    """Parses one answer.
 
-    Its frames hold what the other side has sent, so nothing is raised from them.
+    Nothing is raised from its methods, because their frames hold what the other side has sent.
 
     Attributes:
-        is_complete: Whether the answer is whole.
-        is_broken: Whether what came is no answer.
+        is_complete: Whether the answer is complete.
+        is_broken: Whether the bytes received are not an answer.
         may_reuse: Whether the connection may carry another request.
-        size: How many bytes came in.
+        size: How many bytes were received.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class AnswerParser:
         self.may_reuse: bool = True
 
     def feed(self, data: bytes) -> bool:
-        """Take in bytes; return whether there is nothing more to wait for."""
+        """Parse bytes; return whether nothing more is expected."""
         self.size += len(data)
         if self.is_complete:
             self.may_reuse = False
@@ -79,7 +79,7 @@ class AnswerParser:
         return self.is_complete or self.is_broken
 
     def end(self) -> None:
-        """Take in the end of the stream, which completes a body without a length."""
+        """Parse the end of the connection, which completes a body without a length."""
         self.may_reuse = False
         if not self.is_complete:
             names = {name.lower() for name, _ in self._headers}
@@ -89,7 +89,7 @@ class AnswerParser:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether it was given up for its length."""
+        """Whether parsing stopped because the answer was too long."""
         return self.size > LONGEST_ANSWER
 
     def answer(self) -> Answer:
@@ -98,26 +98,26 @@ class AnswerParser:
         return Answer(self._status, Headers(self._headers), b"".join(self._body))
 
     def on_message_begin(self) -> None:
-        """Begin another message: an interim one came first, or one too many follows."""
+        """Begin another message: after an interim answer, or one that nobody asked for."""
         if self.is_complete:
             self.may_reuse = False
         else:
             self._headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Add a header."""
         if not self.is_complete:
             self._headers.append((name, value))
             self._head += len(name) + len(value)
             self.is_broken = self.is_broken or self._head > LONGEST_HEAD
 
     def on_headers_complete(self) -> None:
-        """Read the status while the parser still knows it."""
+        """Read the status now, because the parser does not keep it."""
         if not self.is_complete:
             self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Add a part of the body."""
         if not self.is_complete:
             self._body.append(body)
             self._length += len(body)
@@ -125,7 +125,7 @@ class AnswerParser:
                 self.is_broken = True
 
     def on_message_complete(self) -> None:
-        """Be complete, unless it was an interim answer such as 103."""
+        """Complete the answer, unless it was an interim one such as 103."""
         if self.is_complete or self._status < 200:
             return
         self.is_complete = not self.is_broken

@@ -1,4 +1,4 @@
-"""The connections that are kept between requests, the last used on top."""
+"""The connection pool: connections that are kept between requests, last in, first out."""
 
 import contextlib
 import os
@@ -14,18 +14,18 @@ IDLE_SECONDS = 30.0
 
 
 class Connection(Protocol):
-    """What can be kept.
+    """A connection that can be kept.
 
     Attributes:
-        idle_since: When it was put back, on the monotonic clock.
-        generation: That of `Idle` when it was opened.
+        idle_since: When it was put into the pool, on the monotonic clock, in seconds.
+        generation: The value of `Idle.generation` when it was opened.
     """
 
     idle_since: float
     generation: int
 
     def is_open(self) -> bool:
-        """Say whether the other side has neither ended it nor said anything since its answer."""
+        """Say whether it can be used: not closed, and nothing received since its answer."""
 
     def close(self) -> None:
         """Close it at once; it never waits."""
@@ -35,15 +35,16 @@ C = TypeVar("C", bound=Connection)
 
 
 class Idle(Generic[C]):
-    """A stack of connections for each origin.
+    """A pool with a stack of connections for each origin.
 
-    Its steps are single operations of a list, so that it needs no lock.
+    Each step is a single operation of a list, so no lock is needed.
 
     Args:
         monotonic: Returns seconds since any fixed moment.
 
     Attributes:
-        generation: How often all were closed; those that were under way then are not kept.
+        generation: How many times all connections were closed; those in use at that time are not
+            kept afterwards.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -54,7 +55,7 @@ class Idle(Generic[C]):
         self._inherited: list[dict[Origin, list[C]]] = []
 
     def take(self, origin: Origin) -> C | None:
-        """Return one that is open; close those that are not."""
+        """Return an open connection; close those that are not open any more."""
         stack = self._stack(origin)
         try:
             while True:
@@ -66,7 +67,7 @@ class Idle(Generic[C]):
             return None
 
     def put(self, origin: Origin, connection: C) -> None:
-        """Keep a connection for the next request, and close those that have died meanwhile."""
+        """Keep a connection for the next request; close those that have died meanwhile."""
         stack, now = self._stack(origin), self._now()
         connection.idle_since = now
         stack.append(connection)
@@ -86,7 +87,7 @@ class Idle(Generic[C]):
                 oldest.close()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all connections of the pool."""
         self._leave_to_parent()
         self.generation += 1
         stacks, self._stacks = self._stacks, {}
@@ -107,7 +108,7 @@ class Idle(Generic[C]):
 
 
 def is_silent(wire: socket.socket) -> bool:
-    """Say whether nothing has come in: on an idle connection it could only be the end."""
+    """Say whether nothing was received; on an idle connection, anything received means its end."""
     try:
         if not hasattr(select, "poll"):
             return not select.select([wire], [], [], 0)[0]

@@ -1,4 +1,4 @@
-"""Looking up a host's name: in a thread of its own, as nothing else can end it in time."""
+"""DNS lookups, each in a thread of its own, because there is no other way to end one in time."""
 
 # Imported by the first look-up otherwise: a child forked in that moment could never look up again.
 import encodings.idna  # noqa: F401
@@ -77,15 +77,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class Lookup:
-    """The addresses of a host, as soon as they are known.
+    """A DNS lookup of a host.
 
     Args:
-        host: A name or an address.
+        host: A host name or an IP address.
         port: The port.
-        signal: Makes what tells that they are known; not called for an address.
+        signal: Makes the signal that tells when the addresses are known; not called for an IP
+            address.
 
     Attributes:
-        signal: Tells when.
+        signal: Tells when the addresses are known.
     """
 
     def __init__(self, host: str, port: int, signal: Callable[[], Signal]) -> None:
@@ -102,7 +103,7 @@ class Lookup:
             self._search.found = [(family, (host, port))]
 
     def ordered(self, worked: Address | None) -> list[Address]:
-        """Return the addresses to try: the one that worked last, then each family in turn.
+        """Return the addresses to try: the one that worked last, then IPv6 and IPv4 in turn.
 
         Raises:
             NotConnectedError: If there are none.

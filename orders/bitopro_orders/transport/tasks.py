@@ -1,4 +1,4 @@
-"""The transport of asyncio's tasks: a protocol of its own, as streams cost more than parsing."""
+"""The transport for tasks: a protocol of asyncio, which is faster than asyncio's streams."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from .tls import Tls
 
 
 class Connection(asyncio.Protocol):
-    """A connection of one loop.
+    """A connection that belongs to one event loop.
 
     Attributes:
-        origin: Where it leads.
-        loop: Whose it is.
+        origin: The scheme, host and port that it leads to.
+        loop: The event loop.
         generation: See `Idle`.
     """
 
@@ -38,11 +38,11 @@ class Connection(asyncio.Protocol):
         self._is_spoiled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Store the transport of asyncio."""
         self._transport = cast("asyncio.Transport", transport)
 
     async def secure(self, context: ssl.SSLContext) -> None:
-        """Go on in TLS.
+        """Start TLS on the connection.
 
         Raises:
             OSError: If the handshake fails, or the connection ends before.
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; what nobody asked for spoils the connection."""
+        """Handle received bytes; if no request is in progress, the connection is not used again."""
         if self._tls is None:
             self._take(data)
             return
@@ -94,11 +94,11 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def eof_received(self) -> None:
-        """End with the other side."""
+        """Close the connection when the other side closes it."""
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End with the connection."""
+        """Complete or break the answer, because nothing more can be received."""
         self._end(cut=exc is not None)
 
     def _end(self, *, cut: bool = False) -> None:
@@ -116,11 +116,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """Whether it is known to be of no use."""
+        """Whether it is known that the connection cannot be used."""
         return self._is_spoiled or self._transport is None or self._transport.is_closing()
 
     def is_open(self) -> bool:
-        """Say whether the other side has neither ended it nor said anything since its answer."""
+        """Say whether it can be used: not closed, and nothing received since its answer."""
         return (
             self._transport is not None
             and not self.is_lost
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         )
 
     def close(self) -> None:
-        """Close it, in its loop."""
+        """Close the connection, in its event loop."""
         if self._transport is None or self.loop.is_closed():
             return
         if self.loop is running_loop():
@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
                 self.loop.call_soon_threadsafe(self._transport.abort)
 
     async def exchange(self, data: bytes, attempt: Attempt) -> AnswerParser | None:
-        """Send a request and read until its answer is whole or broken; None if time was up."""
+        """Send a request and read until the answer is complete or broken; None if time was up."""
         transport = cast("asyncio.Transport", self._transport)
         wire = data if self._tls is None else self._tls.seal(data)
         self._parser = parser = AnswerParser()
@@ -188,10 +188,10 @@ class _Home:
 
 
 class Tasks:
-    """Connections for the tasks of any loops.
+    """The transport for the tasks of any event loops.
 
     Args:
-        context: Returns the TLS context; asked for the first connection that needs it.
+        context: Returns the TLS context; called for the first connection that needs it.
         monotonic: Returns seconds since any fixed moment.
     """
 
@@ -208,7 +208,7 @@ class Tasks:
         return None if home is None else home.idle.take(origin)
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection that carries nothing."""
+        """Put a connection into the pool."""
         if (home := self._homes.get(connection.loop)) is None:
             connection.close()
         else:
@@ -218,7 +218,7 @@ class Tasks:
         """Open a connection.
 
         Raises:
-            NotConnectedError: If there is none in time.
+            NotConnectedError: If no connection is open in time.
         """
         loop = asyncio.get_running_loop()
         await self._enter(loop)
@@ -273,11 +273,11 @@ class Tasks:
         await anext(home.keeper)
 
     async def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
-        """Send a request once and return its whole answer.
+        """Send a request once and return the complete answer.
 
         Raises:
-            SilenceError: If it is not there in time.
-            BrokenError: If the connection ends before, or what comes is no answer.
+            SilenceError: If the answer is not complete in time.
+            BrokenError: If the connection ends before, or the bytes received are not an answer.
         """
         if connection.is_lost:
             connection.close()
@@ -297,6 +297,6 @@ class Tasks:
         return parser.answer()
 
     def close(self) -> None:
-        """Close all idle connections; a loop is not needed for that."""
+        """Close all idle connections; this needs no event loop."""
         for home in list(self._homes.values()):
             home.idle.close()

@@ -1,4 +1,4 @@
-"""The transport of threads: blocking sockets."""
+"""The transport for threads, with blocking sockets."""
 
 import socket
 import ssl
@@ -26,7 +26,7 @@ class Connection:
     idle_since: float = 0.0
 
     def is_open(self) -> bool:
-        """Say whether the other side has neither ended it nor said anything since its answer."""
+        """Say whether it can be used: not closed, and nothing received since its answer."""
         return is_silent(self.socket)
 
     def close(self) -> None:
@@ -35,10 +35,10 @@ class Connection:
 
 
 class Threads:
-    """Connections for threads.
+    """The transport for threads.
 
     Args:
-        context: Returns the TLS context; asked for the first connection that needs it.
+        context: Returns the TLS context; called for the first connection that needs it.
         monotonic: Returns seconds since any fixed moment.
     """
 
@@ -54,14 +54,14 @@ class Threads:
         return self._idle.take(origin)
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection that carries nothing."""
+        """Put a connection into the pool."""
         self._idle.put(connection.origin, connection)
 
     def connect(self, origin: Origin, attempt: Attempt) -> Connection:
         """Open a connection.
 
         Raises:
-            NotConnectedError: If there is none in time.
+            NotConnectedError: If no connection is open in time.
         """
         reason, generation = "no address answered in time", self._idle.generation
         for number, address in (addresses := self._addresses(origin, attempt)):
@@ -96,11 +96,11 @@ class Threads:
         return self._context().wrap_socket(plain, server_hostname=origin.host)
 
     def exchange(self, connection: Connection, data: bytes, attempt: Attempt) -> Answer:
-        """Send a request once and return its whole answer.
+        """Send a request once and return the complete answer.
 
         Raises:
-            SilenceError: If it is not there in time.
-            BrokenError: If the connection ends before, or what comes is no answer.
+            SilenceError: If the answer is not complete in time.
+            BrokenError: If the connection ends before, or the bytes received are not an answer.
         """
         parser, wire = AnswerParser(), connection.socket
         reason: TransportError | None = None
@@ -144,7 +144,7 @@ def _read(wire: socket.socket, parser: AnswerParser) -> bool:
 
 
 def why_not_connected(error: Exception) -> str:
-    """Return what kept a connection from opening."""
+    """Return the reason why a connection could not be opened."""
     if isinstance(error, TimeoutError):
         return "connecting took too long"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -155,7 +155,7 @@ def why_not_connected(error: Exception) -> str:
 
 
 def broken(parser: AnswerParser) -> BrokenError:
-    """Say why what came is no answer, without a word of it."""
+    """Return the error of an answer that is not one, without any text from the other side."""
     if parser.is_too_long:
         return BrokenError("the answer is too long")
     return BrokenError("the connection ended without a whole answer, or it is no HTTP")

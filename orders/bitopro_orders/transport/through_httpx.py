@@ -1,7 +1,7 @@
-"""Any transport of httpx in the place of ours: proxies, recorders, mocks.
+"""Uses any httpx transport instead of the package's own: for proxies, recorders and mocks.
 
-Whether a byte has left is judged from its errors, and from what httpcore tells of its steps. One
-that retries by itself repeats a nonce.
+Whether a byte was sent is concluded from its errors, and from the steps that httpcore reports. A
+transport that retries by itself would use a nonce twice.
 """
 
 import asyncio
@@ -138,9 +138,10 @@ def _too_long() -> NoReturn:
 
 
 class ThreadsThroughHttpx(_ThroughHttpx):
-    """A transport of httpx for threads.
+    """An httpx transport for threads.
 
-    Each request has a thread of its own: nothing else ends one whose answer drips.
+    Each request runs in a thread of its own, because there is no other way to end one whose answer
+    arrives byte by byte.
 
     Args:
         transport: The transport.
@@ -150,11 +151,11 @@ class ThreadsThroughHttpx(_ThroughHttpx):
         self._transport = transport
 
     def connect(self, origin: Origin, attempt: Attempt) -> Origin:  # noqa: ARG002 - its own
-        """Return what stands for a connection."""
+        """Return a placeholder for a connection."""
         return origin
 
     def exchange(self, connection: Origin, data: bytes, attempt: Attempt) -> Answer:
-        """Send a request once and return its whole answer; see `threads`."""
+        """Send a request once and return the complete answer; see `threads`."""
         flight, done = _Flight(attempt), ThreadSignal()
         request = self._request(connection, data, attempt, flight.note)
         came: list[Answer | BaseException] = []
@@ -202,7 +203,7 @@ class ThreadsThroughHttpx(_ThroughHttpx):
 
 
 class TasksThroughHttpx(_ThroughHttpx):
-    """A transport of httpx for tasks.
+    """An httpx transport for tasks.
 
     Args:
         transport: The transport.
@@ -213,11 +214,11 @@ class TasksThroughHttpx(_ThroughHttpx):
         self._closing: set[asyncio.Task[None]] = set()
 
     async def connect(self, origin: Origin, attempt: Attempt) -> Origin:  # noqa: ARG002 - its own
-        """Return what stands for a connection."""
+        """Return a placeholder for a connection."""
         return origin
 
     async def exchange(self, connection: Origin, data: bytes, attempt: Attempt) -> Answer:
-        """Send a request once and return its whole answer; see `tasks`."""
+        """Send a request once and return the complete answer; see `tasks`."""
         flight = _Flight(attempt)
         request = self._request(connection, data, attempt, flight.note_async)
         failure: TransportError

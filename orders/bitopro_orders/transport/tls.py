@@ -1,4 +1,4 @@
-"""TLS without IO: what asyncio's own does costs a cancel more than parsing its answer."""
+"""TLS without IO, because asyncio's own TLS is slower."""
 
 import contextlib
 import ssl
@@ -7,11 +7,11 @@ READ_SIZE = 65536
 
 
 class Tls:
-    """The TLS of one connection.
+    """The TLS state of one connection.
 
     Args:
-        context: Says whom to trust.
-        host: Whose certificate is expected.
+        context: The TLS context, with the certificates to trust.
+        host: The host whose certificate is expected.
 
     Attributes:
         is_up: Whether the handshake is done.
@@ -25,10 +25,10 @@ class Tls:
         self.is_up: bool = False
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake; return whether it is done.
+        """Continue the handshake; return whether it is done.
 
         Raises:
-            ssl.SSLError: If it fails; then there is an alert to send.
+            ssl.SSLError: If it fails; an alert must be sent then.
         """
         with contextlib.suppress(ssl.SSLWantReadError):
             self._object.do_handshake()
@@ -36,14 +36,14 @@ class Tls:
         return self.is_up
 
     def take(self, data: bytes) -> None:
-        """Take in what came."""
+        """Take in received bytes."""
         self._incoming.write(data)
 
     def read(self) -> bytes | None:
-        """Return text that came; None if there is no more of it now, empty after the last.
+        """Return decrypted bytes; None if there are none now, empty at the end of the connection.
 
         Raises:
-            ssl.SSLError: If what came is not what the other side sealed.
+            ssl.SSLError: If the received bytes are not valid TLS.
         """
         if not (self._incoming.pending or self._object.pending()):
             return None
@@ -53,10 +53,10 @@ class Tls:
             return None
 
     def seal(self, text: bytes) -> bytes:
-        """Return what to send for a text."""
+        """Return the encrypted bytes to send."""
         self._object.write(text)
         return self._outgoing.read()
 
     def to_send(self) -> bytes:
-        """Return what the protocol itself has to send."""
+        """Return the bytes that the TLS protocol itself has to send."""
         return self._outgoing.read() if self._outgoing.pending else b""

@@ -71,22 +71,22 @@ def sync_detailed(
 ) -> Response[CancelledOrders]:
     """Cancel every open order of the account, of all pairs.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Whether stop-limit orders that are not triggered are among them is not documented
-    ("all your active orders of all pairs") and not verified, nor what becomes of an order that is
-    placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. Not documented, and not verified: whether
+    stop-limit orders that are not triggered are cancelled, too ("all your active orders of all pairs"),
+    and what becomes of an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with cancelAllOrdersOfPair.
-    (The page says both 1 per IP address and 2 per IP address and account; this is within both. That the
-    two calls count together is not verified.) Source:
+    (The page says 1 per IP address, and also 2 per IP address and account; this limit satisfies both.
+    That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrders]
@@ -101,22 +101,22 @@ def sync(
 ) -> CancelledOrders:
     """Cancel every open order of the account, of all pairs.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Whether stop-limit orders that are not triggered are among them is not documented
-    ("all your active orders of all pairs") and not verified, nor what becomes of an order that is
-    placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. Not documented, and not verified: whether
+    stop-limit orders that are not triggered are cancelled, too ("all your active orders of all pairs"),
+    and what becomes of an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with cancelAllOrdersOfPair.
-    (The page says both 1 per IP address and 2 per IP address and account; this is within both. That the
-    two calls count together is not verified.) Source:
+    (The page says 1 per IP address, and also 2 per IP address and account; this limit satisfies both.
+    That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrders
@@ -133,22 +133,22 @@ async def asyncio_detailed(
 ) -> Response[CancelledOrders]:
     """Cancel every open order of the account, of all pairs.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Whether stop-limit orders that are not triggered are among them is not documented
-    ("all your active orders of all pairs") and not verified, nor what becomes of an order that is
-    placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. Not documented, and not verified: whether
+    stop-limit orders that are not triggered are cancelled, too ("all your active orders of all pairs"),
+    and what becomes of an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with cancelAllOrdersOfPair.
-    (The page says both 1 per IP address and 2 per IP address and account; this is within both. That the
-    two calls count together is not verified.) Source:
+    (The page says 1 per IP address, and also 2 per IP address and account; this limit satisfies both.
+    That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrders]
@@ -163,22 +163,22 @@ async def asyncio(
 ) -> CancelledOrders:
     """Cancel every open order of the account, of all pairs.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Whether stop-limit orders that are not triggered are among them is not documented
-    ("all your active orders of all pairs") and not verified, nor what becomes of an order that is
-    placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. Not documented, and not verified: whether
+    stop-limit orders that are not triggered are cancelled, too ("all your active orders of all pairs"),
+    and what becomes of an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with cancelAllOrdersOfPair.
-    (The page says both 1 per IP address and 2 per IP address and account; this is within both. That the
-    two calls count together is not verified.) Source:
+    (The page says 1 per IP address, and also 2 per IP address and account; this limit satisfies both.
+    That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrders

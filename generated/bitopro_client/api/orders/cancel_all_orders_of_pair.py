@@ -100,27 +100,28 @@ def sync_detailed(
 ) -> Response[CancelledOrders]:
     """Cancel every open order of one pair.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. It names none if there was none (not verified). One that names another pair counts as
-    no answer. Whether stop-limit orders that are not triggered are among them is not documented and not
-    verified, nor what becomes of an order that is placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted, and no order if none was open (not
+    verified). It does not say how much of each order was filled before: read the order for that. If the
+    answer names another pair, it is treated as if there was no answer. Not documented, and not
+    verified: whether stop-limit orders that are not triggered are cancelled, too, and what becomes of
+    an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with
-    cancelAllOrdersOfAllPairs. (The page says both 1 per IP address and 2 per IP address and account;
-    this is within both. That the two calls count together is not verified.) Source:
+    cancelAllOrdersOfAllPairs. (The page says 1 per IP address, and also 2 per IP address and account;
+    this limit satisfies both. That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrders]
@@ -140,27 +141,28 @@ def sync(
 ) -> CancelledOrders:
     """Cancel every open order of one pair.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. It names none if there was none (not verified). One that names another pair counts as
-    no answer. Whether stop-limit orders that are not triggered are among them is not documented and not
-    verified, nor what becomes of an order that is placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted, and no order if none was open (not
+    verified). It does not say how much of each order was filled before: read the order for that. If the
+    answer names another pair, it is treated as if there was no answer. Not documented, and not
+    verified: whether stop-limit orders that are not triggered are cancelled, too, and what becomes of
+    an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with
-    cancelAllOrdersOfAllPairs. (The page says both 1 per IP address and 2 per IP address and account;
-    this is within both. That the two calls count together is not verified.) Source:
+    cancelAllOrdersOfAllPairs. (The page says 1 per IP address, and also 2 per IP address and account;
+    this limit satisfies both. That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrders
@@ -179,27 +181,28 @@ async def asyncio_detailed(
 ) -> Response[CancelledOrders]:
     """Cancel every open order of one pair.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. It names none if there was none (not verified). One that names another pair counts as
-    no answer. Whether stop-limit orders that are not triggered are among them is not documented and not
-    verified, nor what becomes of an order that is placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted, and no order if none was open (not
+    verified). It does not say how much of each order was filled before: read the order for that. If the
+    answer names another pair, it is treated as if there was no answer. Not documented, and not
+    verified: whether stop-limit orders that are not triggered are cancelled, too, and what becomes of
+    an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with
-    cancelAllOrdersOfAllPairs. (The page says both 1 per IP address and 2 per IP address and account;
-    this is within both. That the two calls count together is not verified.) Source:
+    cancelAllOrdersOfAllPairs. (The page says 1 per IP address, and also 2 per IP address and account;
+    this limit satisfies both. That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrders]
@@ -219,27 +222,28 @@ async def asyncio(
 ) -> CancelledOrders:
     """Cancel every open order of one pair.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. It names none if there was none (not verified). One that names another pair counts as
-    no answer. Whether stop-limit orders that are not triggered are among them is not documented and not
-    verified, nor what becomes of an order that is placed at the same moment.
+    The answer names the orders whose cancel the exchange accepted, and no order if none was open (not
+    verified). It does not say how much of each order was filled before: read the order for that. If the
+    answer names another pair, it is treated as if there was no answer. Not documented, and not
+    verified: whether stop-limit orders that are not triggered are cancelled, too, and what becomes of
+    an order that is placed at the same moment.
 
     Limit: 1 request per second, per IP address and per account, together with
-    cancelAllOrdersOfAllPairs. (The page says both 1 per IP address and 2 per IP address and account;
-    this is within both. That the two calls count together is not verified.) Source:
+    cancelAllOrdersOfAllPairs. (The page says 1 per IP address, and also 2 per IP address and account;
+    this limit satisfies both. That the two calls count together is not verified.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_all_orders.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrders

@@ -124,30 +124,30 @@ def sync_detailed(
     """Cancel one order.
 
     The answer says that the exchange accepted the cancel. It does not say how much of the order was
-    filled before: the final state comes from the order itself. What a second cancel of the same order
-    answers, or a cancel of a filled one, is not documented and not verified.
+    filled before: read the order for that. What the exchange answers to a second cancel of an order, or
+    to the cancel of a filled order, is not documented and not verified.
 
     Limit: 900 requests per minute, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel-an-order.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
         is_all_strategy_canceled (bool | Unset): Whether to delete the take-profit and stop-loss
-            settings of this order too. Left out, it is not sent, and the exchange applies its own
-            default, which is true. The exchange's document prints the name in its Path column; the
-            path has no place for it, so it goes in the query (not verified). Example: True.
+            settings of this order, too. If it is left out, it is not sent, and the exchange uses its
+            default, which is true. The exchange's document lists it as a path parameter; the path has
+            no place for it, so it is sent in the query (not verified). Example: True.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrder]
@@ -172,30 +172,30 @@ def sync(
     """Cancel one order.
 
     The answer says that the exchange accepted the cancel. It does not say how much of the order was
-    filled before: the final state comes from the order itself. What a second cancel of the same order
-    answers, or a cancel of a filled one, is not documented and not verified.
+    filled before: read the order for that. What the exchange answers to a second cancel of an order, or
+    to the cancel of a filled order, is not documented and not verified.
 
     Limit: 900 requests per minute, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel-an-order.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
         is_all_strategy_canceled (bool | Unset): Whether to delete the take-profit and stop-loss
-            settings of this order too. Left out, it is not sent, and the exchange applies its own
-            default, which is true. The exchange's document prints the name in its Path column; the
-            path has no place for it, so it goes in the query (not verified). Example: True.
+            settings of this order, too. If it is left out, it is not sent, and the exchange uses its
+            default, which is true. The exchange's document lists it as a path parameter; the path has
+            no place for it, so it is sent in the query (not verified). Example: True.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrder
@@ -219,30 +219,30 @@ async def asyncio_detailed(
     """Cancel one order.
 
     The answer says that the exchange accepted the cancel. It does not say how much of the order was
-    filled before: the final state comes from the order itself. What a second cancel of the same order
-    answers, or a cancel of a filled one, is not documented and not verified.
+    filled before: read the order for that. What the exchange answers to a second cancel of an order, or
+    to the cancel of a filled order, is not documented and not verified.
 
     Limit: 900 requests per minute, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel-an-order.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
         is_all_strategy_canceled (bool | Unset): Whether to delete the take-profit and stop-loss
-            settings of this order too. Left out, it is not sent, and the exchange applies its own
-            default, which is true. The exchange's document prints the name in its Path column; the
-            path has no place for it, so it goes in the query (not verified). Example: True.
+            settings of this order, too. If it is left out, it is not sent, and the exchange uses its
+            default, which is true. The exchange's document lists it as a path parameter; the path has
+            no place for it, so it is sent in the query (not verified). Example: True.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrder]
@@ -267,30 +267,30 @@ async def asyncio(
     """Cancel one order.
 
     The answer says that the exchange accepted the cancel. It does not say how much of the order was
-    filled before: the final state comes from the order itself. What a second cancel of the same order
-    answers, or a cancel of a filled one, is not documented and not verified.
+    filled before: read the order for that. What the exchange answers to a second cancel of an order, or
+    to the cancel of a filled order, is not documented and not verified.
 
     Limit: 900 requests per minute, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel-an-order.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
         is_all_strategy_canceled (bool | Unset): Whether to delete the take-profit and stop-loss
-            settings of this order too. Left out, it is not sent, and the exchange applies its own
-            default, which is true. The exchange's document prints the name in its Path column; the
-            path has no place for it, so it goes in the query (not verified). Example: True.
+            settings of this order, too. If it is left out, it is not sent, and the exchange uses its
+            default, which is true. The exchange's document lists it as a path parameter; the path has
+            no place for it, so it is sent in the query (not verified). Example: True.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrder

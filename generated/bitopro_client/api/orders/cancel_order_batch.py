@@ -120,18 +120,19 @@ def sync_detailed(
 ) -> Response[CancelledOrders]:
     """Cancel several orders, named by their ids.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Not documented, and not verified: how many ids a batch may hold, whether one that is
-    unknown or final already makes the whole batch fail, and whether the answer leaves it out. An answer
-    that names an order not asked for counts as no answer.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. If the answer names an order that was not in the
+    request, it is treated as if there was no answer. Not documented, and not verified: how many ids a
+    batch may hold, whether an id that is unknown or already final makes the whole batch fail, and
+    whether the answer leaves such an id out.
 
-    The signed payload is the body, byte for byte as it is sent, and holds no nonce: the same ids are
-    signed alike each time. So a 409 says nothing certain and counts as unknown, the call is never
-    repeated by itself once it may have arrived, and whoever has seen its three headers may be able to
-    send it again, at any time (not verified).
+    The signed payload is the body, byte for byte as it is sent. It holds no nonce, so the same body
+    always has the same signature. Therefore a 409 proves nothing and counts as unknown, and a request
+    that may have arrived is never repeated automatically. Anybody who has seen its three headers may be
+    able to send it again, at any time (not verified).
 
-    Limit: 2 requests per second, per IP address. (The change log's entry of 2021 says 1; the page is
-    newer.) Source:
+    Limit: 2 requests per second, per IP address. (An entry of 2021 in the change log says 1; the page
+    is newer.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_batch_orders.md
 
     Args:
@@ -140,10 +141,10 @@ def sync_detailed(
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrders]
@@ -163,18 +164,19 @@ def sync(
 ) -> CancelledOrders:
     """Cancel several orders, named by their ids.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Not documented, and not verified: how many ids a batch may hold, whether one that is
-    unknown or final already makes the whole batch fail, and whether the answer leaves it out. An answer
-    that names an order not asked for counts as no answer.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. If the answer names an order that was not in the
+    request, it is treated as if there was no answer. Not documented, and not verified: how many ids a
+    batch may hold, whether an id that is unknown or already final makes the whole batch fail, and
+    whether the answer leaves such an id out.
 
-    The signed payload is the body, byte for byte as it is sent, and holds no nonce: the same ids are
-    signed alike each time. So a 409 says nothing certain and counts as unknown, the call is never
-    repeated by itself once it may have arrived, and whoever has seen its three headers may be able to
-    send it again, at any time (not verified).
+    The signed payload is the body, byte for byte as it is sent. It holds no nonce, so the same body
+    always has the same signature. Therefore a 409 proves nothing and counts as unknown, and a request
+    that may have arrived is never repeated automatically. Anybody who has seen its three headers may be
+    able to send it again, at any time (not verified).
 
-    Limit: 2 requests per second, per IP address. (The change log's entry of 2021 says 1; the page is
-    newer.) Source:
+    Limit: 2 requests per second, per IP address. (An entry of 2021 in the change log says 1; the page
+    is newer.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_batch_orders.md
 
     Args:
@@ -183,10 +185,10 @@ def sync(
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrders
@@ -205,18 +207,19 @@ async def asyncio_detailed(
 ) -> Response[CancelledOrders]:
     """Cancel several orders, named by their ids.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Not documented, and not verified: how many ids a batch may hold, whether one that is
-    unknown or final already makes the whole batch fail, and whether the answer leaves it out. An answer
-    that names an order not asked for counts as no answer.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. If the answer names an order that was not in the
+    request, it is treated as if there was no answer. Not documented, and not verified: how many ids a
+    batch may hold, whether an id that is unknown or already final makes the whole batch fail, and
+    whether the answer leaves such an id out.
 
-    The signed payload is the body, byte for byte as it is sent, and holds no nonce: the same ids are
-    signed alike each time. So a 409 says nothing certain and counts as unknown, the call is never
-    repeated by itself once it may have arrived, and whoever has seen its three headers may be able to
-    send it again, at any time (not verified).
+    The signed payload is the body, byte for byte as it is sent. It holds no nonce, so the same body
+    always has the same signature. Therefore a 409 proves nothing and counts as unknown, and a request
+    that may have arrived is never repeated automatically. Anybody who has seen its three headers may be
+    able to send it again, at any time (not verified).
 
-    Limit: 2 requests per second, per IP address. (The change log's entry of 2021 says 1; the page is
-    newer.) Source:
+    Limit: 2 requests per second, per IP address. (An entry of 2021 in the change log says 1; the page
+    is newer.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_batch_orders.md
 
     Args:
@@ -225,10 +228,10 @@ async def asyncio_detailed(
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[CancelledOrders]
@@ -248,18 +251,19 @@ async def asyncio(
 ) -> CancelledOrders:
     """Cancel several orders, named by their ids.
 
-    The answer names the orders whose cancel the exchange accepted; their final state comes from each
-    order itself. Not documented, and not verified: how many ids a batch may hold, whether one that is
-    unknown or final already makes the whole batch fail, and whether the answer leaves it out. An answer
-    that names an order not asked for counts as no answer.
+    The answer names the orders whose cancel the exchange accepted. It does not say how much of each
+    order was filled before: read the order for that. If the answer names an order that was not in the
+    request, it is treated as if there was no answer. Not documented, and not verified: how many ids a
+    batch may hold, whether an id that is unknown or already final makes the whole batch fail, and
+    whether the answer leaves such an id out.
 
-    The signed payload is the body, byte for byte as it is sent, and holds no nonce: the same ids are
-    signed alike each time. So a 409 says nothing certain and counts as unknown, the call is never
-    repeated by itself once it may have arrived, and whoever has seen its three headers may be able to
-    send it again, at any time (not verified).
+    The signed payload is the body, byte for byte as it is sent. It holds no nonce, so the same body
+    always has the same signature. Therefore a 409 proves nothing and counts as unknown, and a request
+    that may have arrived is never repeated automatically. Anybody who has seen its three headers may be
+    able to send it again, at any time (not verified).
 
-    Limit: 2 requests per second, per IP address. (The change log's entry of 2021 says 1; the page is
-    newer.) Source:
+    Limit: 2 requests per second, per IP address. (An entry of 2021 in the change log says 1; the page
+    is newer.) Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/cancel_batch_orders.md
 
     Args:
@@ -268,10 +272,10 @@ async def asyncio(
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         CancelledOrders

@@ -104,27 +104,26 @@ def sync_detailed(
 ) -> Response[Order]:
     """Read one order.
 
-    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
-    90 days of history.
+    The order as it is now. It shows what became of a cancel. The exchange keeps 90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
     Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[Order]
@@ -146,27 +145,26 @@ def sync(
 ) -> Order:
     """Read one order.
 
-    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
-    90 days of history.
+    The order as it is now. It shows what became of a cancel. The exchange keeps 90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
     Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Order
@@ -187,27 +185,26 @@ async def asyncio_detailed(
 ) -> Response[Order]:
     """Read one order.
 
-    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
-    90 days of history.
+    The order as it is now. It shows what became of a cancel. The exchange keeps 90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
     Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[Order]
@@ -229,27 +226,26 @@ async def asyncio(
 ) -> Order:
     """Read one order.
 
-    The order as the exchange sees it now: the evidence of what became of a cancel. The exchange keeps
-    90 days of history.
+    The order as it is now. It shows what became of a cancel. The exchange keeps 90 days of history.
 
     Limit: the general one of signed calls, 600 requests per minute, per IP address and per account.
     Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_an_order_data.md
 
     Args:
-        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. Both cases are seen in the
-            exchange's documents and either is sent as it is given. The list of pairs:
-            https://www.bitopro.com/fees Example: BTC_TWD.
-        order_id (str): The order's id as the exchange gave it: digits, and for a stop-limit order
-            a prefix of capital letters, such as SL-9014867155. That no id has another form is not
-            verified. Example: 2959906694.
+        pair (str): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD. It is sent as you give it:
+            the exchange's documents have pairs in upper and in lower case. The list of pairs:
+            https://www.bitopro.com/fees. Example: BTC_TWD.
+        order_id (str): The order's id as the exchange gave it: digits, for a stop-limit order
+            with a prefix of capital letters, such as SL-9014867155. Whether ids have other forms is
+            not verified. Example: 2959906694.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Order

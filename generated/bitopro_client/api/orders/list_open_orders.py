@@ -105,23 +105,23 @@ def sync_detailed(
 ) -> Response[OpenOrders]:
     """List the open orders of the account, the newest update first.
 
-    The orders as the exchange sees them now, of one pair or of all. Not documented, and not verified:
-    whether the list is always whole (no pages are documented), whether it contains stop-limit orders
-    that are not triggered (the page's example shows some), and how long it lags behind a cancel.
+    The orders that are open now, of one pair or of all pairs. Not documented, and not verified: whether
+    the list is always complete (no paging is documented), whether it contains stop-limit orders that
+    are not triggered (the page's example shows some), and how far it lags behind a cancel.
 
     Limit: 5 requests per second, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_open_orders_data.md
 
     Args:
-        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in either case.
-            Left out, it is not sent, and the orders of all pairs are listed. Example: BTC_TWD.
+        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in upper or lower
+            case. If it is left out, the orders of all pairs are listed. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[OpenOrders]
@@ -141,23 +141,23 @@ def sync(
 ) -> OpenOrders:
     """List the open orders of the account, the newest update first.
 
-    The orders as the exchange sees them now, of one pair or of all. Not documented, and not verified:
-    whether the list is always whole (no pages are documented), whether it contains stop-limit orders
-    that are not triggered (the page's example shows some), and how long it lags behind a cancel.
+    The orders that are open now, of one pair or of all pairs. Not documented, and not verified: whether
+    the list is always complete (no paging is documented), whether it contains stop-limit orders that
+    are not triggered (the page's example shows some), and how far it lags behind a cancel.
 
     Limit: 5 requests per second, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_open_orders_data.md
 
     Args:
-        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in either case.
-            Left out, it is not sent, and the orders of all pairs are listed. Example: BTC_TWD.
+        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in upper or lower
+            case. If it is left out, the orders of all pairs are listed. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         OpenOrders
@@ -176,23 +176,23 @@ async def asyncio_detailed(
 ) -> Response[OpenOrders]:
     """List the open orders of the account, the newest update first.
 
-    The orders as the exchange sees them now, of one pair or of all. Not documented, and not verified:
-    whether the list is always whole (no pages are documented), whether it contains stop-limit orders
-    that are not triggered (the page's example shows some), and how long it lags behind a cancel.
+    The orders that are open now, of one pair or of all pairs. Not documented, and not verified: whether
+    the list is always complete (no paging is documented), whether it contains stop-limit orders that
+    are not triggered (the page's example shows some), and how far it lags behind a cancel.
 
     Limit: 5 requests per second, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_open_orders_data.md
 
     Args:
-        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in either case.
-            Left out, it is not sent, and the orders of all pairs are listed. Example: BTC_TWD.
+        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in upper or lower
+            case. If it is left out, the orders of all pairs are listed. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         Response[OpenOrders]
@@ -212,23 +212,23 @@ async def asyncio(
 ) -> OpenOrders:
     """List the open orders of the account, the newest update first.
 
-    The orders as the exchange sees them now, of one pair or of all. Not documented, and not verified:
-    whether the list is always whole (no pages are documented), whether it contains stop-limit orders
-    that are not triggered (the page's example shows some), and how long it lags behind a cancel.
+    The orders that are open now, of one pair or of all pairs. Not documented, and not verified: whether
+    the list is always complete (no paging is documented), whether it contains stop-limit orders that
+    are not triggered (the page's example shows some), and how far it lags behind a cancel.
 
     Limit: 5 requests per second, per IP address and per account. Source:
     https://github.com/bitoex/bitopro-offical-api-docs/blob/master/api/v3/private/get_open_orders_data.md
 
     Args:
-        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in either case.
-            Left out, it is not sent, and the orders of all pairs are listed. Example: BTC_TWD.
+        pair (str | Unset): The trading pair, {BASE}_{QUOTE}, such as BTC_TWD, in upper or lower
+            case. If it is left out, the orders of all pairs are listed. Example: BTC_TWD.
 
     Raises:
         errors.InvalidArgument: If an argument breaks its rule; nothing was sent.
-        errors.UnexpectedStatus: If the answer's status is not that of a success.
-        errors.UnreadableAnswer: If the answer cannot be understood: it may have happened or not.
+        errors.UnexpectedStatus: If the status of the answer is not a success.
+        errors.UnreadableAnswer: If the answer cannot be understood. It may have happened or not.
         httpx.HTTPError: If there was no answer.
-        bitopro_orders.BitoProError: In place of these, if the client is from `connect()`.
+        bitopro_orders.BitoProError: Instead of all these, if the client is from `connect()`.
 
     Returns:
         OpenOrders
