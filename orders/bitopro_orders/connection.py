@@ -163,8 +163,10 @@ class _Context:
             import certifi
 
             # Not `create_default_context`: it writes down the keys if SSLKEYLOGFILE says so.
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._context.load_verify_locations(certifi.where())
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(certifi.where())
+            # Not before: another thread would take one without certificates, and trust nobody.
+            self._context = context
         return self._context
 
 

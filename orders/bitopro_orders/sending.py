@@ -387,8 +387,13 @@ class Sender:
         progress.waited = False
         connection: Connection | None = None
         try:
+            # Before the queue: to look whether it is open lets other threads run, who would wait.
+            connection = transport.take(origin)
             queue.join(token, waiter)
             while seconds := queue.seconds_until_first(token, waiter, question.in_flight):
+                if connection is not None:
+                    unused, connection = connection, None
+                    transport.put(unused)
                 reason = _crowd(queue)
                 yield from self._listen(progress, waiter, seconds, channel, reason)
             while True:
