@@ -273,6 +273,7 @@ class Journal:
         written: Future[bool] = Future()
         self._ledger.take(line)
         if not self.is_open:
+            self._say_lost("it is closed")
             written.set_result(False)
         else:
             # In ASCII, as half a surrogate pair of the exchange's has no other form.
@@ -311,15 +312,17 @@ class Journal:
             self._is_torn = False
             os.fsync(self._file)
         except OSError as error:
-            reason = f"{type(error).__name__}: {error.strerror}"
-            if self.problem is None:
-                logger.warning("the journal cannot be written (%s); cancels go out", reason)
-            self.problem = reason
+            self._say_lost(f"{type(error).__name__}: {error.strerror}")
             self._missed = deque(lines, maxlen=MOST_MISSED)
             return False
         self.problem = None
         self._missed.clear()
         return True
+
+    def _say_lost(self, reason: str) -> None:
+        if self.problem is None:
+            logger.warning("the journal cannot be written (%s); cancels go out", reason)
+        self.problem = reason
 
 
 def _opened(path: Path) -> tuple[int, Ledger, bool]:

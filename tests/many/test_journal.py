@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bitopro_orders import (
+    CancelOutcome,
     InvalidArgumentError,
     Journal,
     NotSentError,
@@ -400,7 +401,9 @@ def test_a_line_that_says_nothing_is_passed_over(file: Path, line: bytes) -> Non
     Journal(file).close()
 
 
-@pytest.mark.parametrize("text", [b"[]\n", b"pair,id\nBTC_TWD,1\n", b"root:x:0\n\n7\n", b"BTC_TWD,1"])
+@pytest.mark.parametrize(
+    "text", [b"[]\n", b"pair,id\nBTC_TWD,1\n", b"root:x:0\n\n7\n", b"BTC_TWD,1"]
+)
 def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(file: Path, text: bytes) -> None:
     file.write_bytes(text)
     with pytest.raises(InvalidArgumentError, match="no line of this file is one of a journal"):
@@ -559,6 +562,27 @@ def test_what_cannot_be_opened_is_refused_before_anything_is_sent(
             cancel_many(client, [], journal=str(file))  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match="journal must be a Journal"):
             resume(client, file)  # type: ignore[arg-type]
+        closed = Journal(file)
+        closed.close()
+        for call in (cancel_many, cancel_many_async, resolve_many, resolve_many_async):
+            with pytest.raises(InvalidArgumentError, match="journal must be open"):
+                call(client, [], journal=closed)
+        with pytest.raises(InvalidArgumentError, match="journal must be open"):
+            resume(client, closed)
+    assert not sandbox.journal
+
+
+def test_a_journal_closed_too_early_is_told_of_and_costs_no_order(
+    sandbox: Sandbox, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(sandbox) as client:
+        with Journal(file) as journal:
+            many = cancel_many(client, place(sandbox, 2), journal=journal)
+        assert [str(end.state) for end in many if isinstance(end, CancelOutcome)] == [
+            "cancelled"
+        ] * 2
+    assert journal.problem == "it is closed"
+    assert caplog.text.count("the journal cannot be written (it is closed)") == 1
 
 
 def test_ctrl_c_leaves_a_journal_that_knows_what_is_out(sandbox: Sandbox, file: Path) -> None:
