@@ -117,7 +117,8 @@ def a_body(document: Document) -> Document:
 
 
 BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
-    "not OpenAPI": (lambda d: d.pop("info"), "openapi"),
+    "not OpenAPI": (lambda d: d.update(externalDocs={"url": 5}), "openapi"),
+    "no information": (lambda d: d.pop("info"), "the document: has no info"),
     "no security": (lambda d: d.pop("security"), "security"),
     "alternatives": (
         lambda d: d.update(security=[{"apiKey": []}, {"payload": []}, {"signature": []}]),
@@ -606,6 +607,15 @@ def test_whatever_the_document_is_the_rules_only_say_so(random: Random) -> None:
             break
     for violation in rules.house_violations(document):
         assert "\n" not in violation
+
+
+@pytest.mark.parametrize("at", ["parameters", "responses", "schemas"])
+def test_what_leads_nowhere_is_said_in_a_line(at: str) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["components"][at].popitem()
+    found = list(rules.violations(document))
+    assert found
+    assert all("must lead to a component" in each for each in found)
 
 
 def test_two_operations_may_not_share_a_name() -> None:
