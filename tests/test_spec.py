@@ -383,16 +383,16 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
     # Limits.
     "no requests": (
         lambda d: limit(d).update(requests=0),
-        WHERE + "x-rate-limit: requests must be a whole number from 1 on",
+        WHERE + "x-rate-limit: requests must be a whole number from 1 to 1000000",
     ),
     "a text as limit": (
         lambda d: limit(d).update(requests="900"),
-        WHERE + "x-rate-limit: requests must be a whole number from 1 on",
+        WHERE + "x-rate-limit: requests must be a whole number from 1 to 1000000",
     ),
-    "true as limit": (lambda d: limit(d).update(requests=True), "a whole number from 1 on"),
+    "true as limit": (lambda d: limit(d).update(requests=True), "a whole number from 1 to 1000000"),
     "half a second": (
         lambda d: limit(d).update({"period-seconds": 0.5}),
-        "period-seconds must be a whole number from 1 on",
+        "period-seconds must be a whole number from 1 to 1000000",
     ),
     "a limit per something": (lambda d: limit(d).update(per=["host"]), "per must be a list of"),
     "a limit per text": (lambda d: limit(d).update(per="ip"), "per must be a list of"),
@@ -549,6 +549,48 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
     "another header": (
         lambda d: d["components"]["securitySchemes"]["payload"].update(name="X-PAYLOAD"),
         "securitySchemes: payload: must be the header X-BITOPRO-PAYLOAD, which is signed",
+    ),
+    "another scheme than https": (
+        lambda d: d["servers"][0].update(url="http://api.example.com/v3"),
+        "servers: the url must be https://host[/path]",
+    ),
+    "a server in quotes": (
+        lambda d: d["servers"][0].update(url='https://api.example.com/v3"'),
+        "servers: the url must be https://host[/path]",
+    ),
+    "a parameter that nothing uses": (
+        lambda d: d["components"]["parameters"].update(zz={"name": "zz", "in": "cookie"}),
+        "components: parameters: zz: no operation uses it",
+    ),
+    "a response that nothing uses": (
+        lambda d: d["components"]["responses"].update(zz={"description": "It."}),
+        "components: responses: zz: no operation uses it",
+    ),
+    "half a surrogate pair": (
+        lambda d: cancel(d).update(description="It \ud800."),
+        "description: a text must be one that",
+    ),
+    "more requests than can be counted": (
+        lambda d: cancel(d)["x-rate-limit"].update(requests=10**30),
+        WHERE + "x-rate-limit: requests must be a whole number from 1 to 1000000",
+    ),
+    "a longer period than can be counted": (
+        lambda d: cancel(d)["x-rate-limit"].update({"period-seconds": 10**30}),
+        WHERE + "x-rate-limit: period-seconds must be a whole number from 1 to 1000000",
+    ),
+    "a length beyond any": (
+        lambda d: d["components"]["parameters"]["orderId"]["schema"].update(maxLength=10**30),
+        "parameter orderId: minLength and maxLength must be numbers of 64 bits",
+    ),
+    "a possessive pattern": (
+        lambda d: d["components"]["parameters"]["orderId"]["schema"].update(pattern="^[0-9]++$"),
+        "parameter orderId: the pattern must have no possessive quantifier",
+    ),
+    "a pattern that repeats without end": (
+        lambda d: d["components"]["parameters"]["orderId"]["schema"].update(
+            pattern="^[0-9]{1,99999999999}$"
+        ),
+        "parameter orderId: is not in the form of OpenAPI 3.1 (OverflowError",
     ),
     "a reference to nothing": (
         lambda d: cancel(d)["parameters"].append({"$ref": "#/components/parameters/nobody"}),
