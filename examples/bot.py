@@ -7,7 +7,8 @@
     prices | python bot.py BTC_TWD 2959906694 2959906695 --below 2700000
 
 It reads a price per line. The signal is a price below the floor, a line that is no price, the end
-of the prices (a bot that sees nothing should not be in the market), Ctrl-C, or SIGTERM.
+of the prices (a bot that sees nothing should not be in the market), Ctrl-C, SIGTERM, or SIGHUP (the
+terminal is gone).
 
 It can be killed at any moment: started again with the same arguments, it finishes what it had
 begun. The exit code is 0 if it is proved what became of every order, and none of them is open.
@@ -95,7 +96,7 @@ def told_to_stop() -> asyncio.Future[str]:
         if not told.done():
             told.set_result(f"told to stop by {name}")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # It stays when the signal has come: no cancel is to be cut off by one.
         asyncio.get_running_loop().add_signal_handler(number, stop, number.name)
     return told

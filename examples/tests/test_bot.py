@@ -47,7 +47,7 @@ def test_it_cancels_on_a_price(start: Any, statuses: Statuses, prices: Any, why:
 
 
 @pytest.mark.usefixtures("nobody_reads")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_cancels_when_it_is_told_to_stop(
     start: Any, statuses: Statuses, number: signal.Signals
 ) -> None:
