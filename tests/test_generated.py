@@ -65,6 +65,10 @@ REFUSED = {
         "DELETE /orders/{pair}/{orderId}: x-rate-limit: requests must be a whole number from 1 to "
         "1000000"
     ),
+    # YAML 1.1, as the change report reads it: 1.2 has a text here.
+    ("summary: Cancel one order.", "summary: no"): (
+        "DELETE /orders/{pair}/{orderId}: summary must be text"
+    ),
     ('"200":', '"204":'): "GET /orders/open: must have one success, of 200, 201, 202",
     ("pattern: ^([A-Z]{1,10}-)?[0-9]{1,20}$", "format: date-time"): (
         "GET /orders/{pair}/{orderId}: parameter orderId: format must be decimal"
