@@ -35,6 +35,8 @@ from bitopro_orders import (
 
 def settle(client: OrdersClient, path: str, *, finish: bool) -> bool:
     """Settle one journal; say whether nothing is left to do."""
+    # `Journal` would make a file that is not there: nothing is settled by a wrong name.
+    unresolved(path)
     with Journal(path) as journal:
         if finish:
             ends = resume(client, journal)

@@ -7,7 +7,8 @@
     prices | python bot.py BTC_TWD 2959906694 2959906695 --below 2700000
 
 It reads a price per line. The signal is a price below the floor, a line that is no price, the end
-of the prices (a bot that sees nothing should not be in the market), Ctrl-C, or SIGTERM.
+of the prices (a bot that sees nothing should not be in the market), Ctrl-C, SIGTERM, or SIGHUP (the
+terminal is gone).
 
 It can be killed at any moment: started again with the same arguments, it finishes what it had
 begun. The exit code is 0 if it is proved what became of every order, and none of them is open.
@@ -16,6 +17,7 @@ begun. The exit code is 0 if it is proved what became of every order, and none o
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -36,12 +38,21 @@ from bitopro_orders import (
 DONE = {State.CANCELLED, State.PARTLY_FILLED, State.FILLED}
 
 
+def say(text: str) -> None:
+    """Print a line."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # Nobody reads it, or the disk is full: that is not to cost a cancel.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def tell(end: CancelOutcome | BitoProError) -> bool:
     """Print what an order came to; say whether it is off the book for certain."""
     if isinstance(end, CancelOutcome):
-        print(end.order_id, end.state, f"seen by {end.seen_by}", sep=", ", flush=True)
+        say(f"{end.order_id}, {end.state}, seen by {end.seen_by}")
         return end.state in DONE
-    print(f"not certain, or not done: {dict(end.arguments)}: {end}", flush=True)
+    say(f"not certain, or not done: {dict(end.arguments)}: {end}")
     return False
 
 
@@ -77,18 +88,23 @@ async def price_below(floor: Decimal) -> str:
     return "the prices have ended"
 
 
-async def signal_to_cancel(floor: Decimal) -> str:
-    """Wait for the signal; return what it was."""
+def told_to_stop() -> asyncio.Future[str]:
+    """Return what has a result when the bot is told to stop."""
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def stop(name: str) -> None:
         if not told.done():
             told.set_result(f"told to stop by {name}")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # It stays when the signal has come: the cancels are not to be cut off by a second one.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # It stays when the signal has come: no cancel is to be cut off by one.
         asyncio.get_running_loop().add_signal_handler(number, stop, number.name)
-    print("watching", flush=True)
+    return told
+
+
+async def signal_to_cancel(told: asyncio.Future[str], floor: Decimal) -> str:
+    """Wait for the signal; return what it was."""
+    say("watching")
     prices = asyncio.create_task(price_below(floor))
     await asyncio.wait({told, prices}, return_when=asyncio.FIRST_COMPLETED)
     if told.done():
@@ -99,18 +115,18 @@ async def signal_to_cancel(floor: Decimal) -> str:
 
 async def run(pair: str, order_ids: list[str], floor: Decimal, journal: Journal) -> bool:
     """Wait for the signal, cancel the orders, and say whether all are off the book for certain."""
+    told, ended = told_to_stop(), {}
     async with connect() as client, order_history(client=client) as history:
-        ended = {}
         if left := unresolved(journal):
             if others := [e for e in left if not {*order_ids} & {*e.arguments.values()}]:
-                print(f"nothing was done: the journal is about other orders: {others[0]}")
+                say(f"nothing was done: the journal is about other orders: {others[0]}")
                 return False
-            print("cancelling: a run before this one did not finish it", flush=True)
+            say("cancelling: a run before this one did not finish it")
             async for end in resume_async(client, journal, history=history):
                 if isinstance(end, CancelOutcome):
                     ended[end.order_id] = tell(end)
         else:
-            print(f"cancelling: {await signal_to_cancel(floor)}", flush=True)
+            say(f"cancelling: {await signal_to_cancel(told, floor)}")
         rest = [(pair, each) for each in order_ids if not ended.get(each)]
         async with cancel_many_async(client, rest, history=history, journal=journal) as many:
             # A list: each order is told of, also after one that is not certain.

@@ -35,6 +35,7 @@ from bitopro_orders import (
     cancel_many,
     connect,
     resume,
+    unresolved,
 )
 
 DONE = {State.CANCELLED, State.PARTLY_FILLED, State.FILLED}
@@ -50,7 +51,7 @@ def part_of(path: str, part: str) -> list[Order]:
         rows = list(csv.reader(lines))
     if wrong := [number for number, row in enumerate(rows, 1) if len(row) != 2]:
         raise ValueError(f"line {wrong[0]} of {path} must be pair,id")
-    return [(pair, order_id) for pair, order_id in rows][int(which) - 1 :: int(of)]
+    return [(pair.upper(), order_id) for pair, order_id in rows][int(which) - 1 :: int(of)]
 
 
 def follow(many: ManyOutcomes, name: str, done: set[Order]) -> None:
@@ -68,6 +69,9 @@ def follow(many: ManyOutcomes, name: str, done: set[Order]) -> None:
 
 def cancel(client: OrdersClient, orders: list[Order], journal: Journal, name: str) -> set[Order]:
     """Finish what a killed run has begun, and cancel the rest; return what is off the book."""
+    for left in unresolved(journal):
+        if not {*left.arguments.values()} & {order_id for _, order_id in orders}:
+            raise ValueError(f"the journal is about other orders: {dict(left.arguments)}: {left}")
     done: set[Order] = set()
     begun = resume(client, journal)
     # Asked when the first is through: what it has settled is not given again.
@@ -105,7 +109,7 @@ def main() -> int:
     try:
         with connect(shared=redis_url) as client, Journal(path) as journal:
             done = cancel(client, orders, journal, name)
-    except BitoProError as error:
+    except (BitoProError, ValueError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     return 0 if done.issuperset(orders) else 1

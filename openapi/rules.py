@@ -12,7 +12,6 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 SPEC = Path(__file__).resolve().parent / "bitopro.yaml"
 # What the signer sends: another name, or another header, would not follow from the spec.
@@ -25,15 +24,22 @@ SUCCESSES = {"200", "201", "202"}
 ERRORS = {"400", "401", "403", "404", "408", "409", "422", "429", "500", "502", "503", "default"}
 METHODS = {"get", "put", "post", "delete"}
 CALLERS = {"ip", "account"}
+# What is larger, the throttle and the generator cannot count with.
+MOST_OF_LIMIT = 1_000_000
+MOST_OF_NUMBER = 2**63 - 1
 UNITS = {"timestamp": "milliseconds", "amount": "decimal text", "price": "decimal text"}
 
 # What JavaScript's regular expressions and Python's read alike, so a pattern means one thing.
 COMMON_PATTERN = re.compile(r"\^(?:[A-Za-z0-9_.|?*+()-]|\[[A-Za-z0-9_.-]+\]|\{\d+(?:,\d+)?\})+\$")
 # Repeated groups: a text that nearly matches may be looked at for ever.
 REPEATED_GROUP = re.compile(r"\)[*+{]")
+# Python alone knows them.
+POSSESSIVE = re.compile(r"[*+?}]\+")
 GROUP = re.compile(r"\([^()]*\)")
+SERVER = re.compile(r"https://[a-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~-]+)*")
 FIXED_SEGMENT = re.compile(r"[a-z0-9-]+")
 OPERATION_ID = re.compile(r"[a-z]+([A-Z][a-z0-9]*)*")
+SURROGATE = re.compile("[\ud800-\udfff]")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 MODEL = re.compile(r"[A-Z][A-Za-z0-9]*")
 # What an answer names: a property, every key of an object (`{}`), every item of a list (`[]`).
@@ -89,15 +95,22 @@ OF_TYPES = {
 }  # fmt: skip
 
 Node = Mapping[str, Any]
+#: What looking at a document raises that is not even of the form in which it is looked at.
+NOT_OF_FORM = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError),
+    *(TypeError, ValueError, re.error),
+)
 
 
 def violations(document: Node) -> Iterator[str]:
-    """Say, a line each, what in the document breaks OpenAPI 3.1 or a rule of this house."""
+    """Say, a line each, what in the document breaks a rule of this house, or else OpenAPI 3.1."""
     # The generator's environment has no need of it.
     from openapi_spec_validator import OpenAPIV31SpecValidator
 
-    yield from (f"openapi: {e.message}" for e in OpenAPIV31SpecValidator(document).iter_errors())
-    yield from house_violations(document)
+    yield from (broken := list(house_violations(document)))
+    if not broken:  # or it would fail where a reference leads nowhere
+        found = OpenAPIV31SpecValidator(document).iter_errors()
+        yield from (f"openapi: {each.message}" for each in found)
 
 
 def house_violations(document: Node) -> Iterator[str]:
@@ -114,12 +127,14 @@ def _surely(where: str, found: Iterator[str]) -> Iterator[str]:
     """Refuse also what is not even of the form in which a rule looks at it."""
     try:
         yield from found
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, re.error) as error:
+    except NOT_OF_FORM as error:
         yield f"{where}: is not in the form of OpenAPI 3.1 ({type(error).__name__}: {error})"
 
 
 def _formal(where: str, node: object, document: Node) -> Iterator[str]:
-    """Say which keys are no texts, and which references do not lead to a component."""
+    """Say which texts cannot be written, which keys are none, and which references lead nowhere."""
+    if isinstance(node, str) and SURROGATE.search(node):
+        yield f"{where}: a text must be one that UTF-8 can write, without half a surrogate pair"
     if isinstance(node, list):
         for at, each in enumerate(node):
             yield from _formal(f"{where}[{at}]", each, document)
@@ -212,8 +227,7 @@ def _servers(servers: list[Node]) -> Iterator[str]:
         yield "servers: there must be one: the client goes to the first"
     for server in servers:
         yield from _keys("servers", server, {"url", "description"})
-        url = urlsplit(str(server.get("url")))
-        if url.scheme != "https" or not url.hostname or re.search(r"[{}?#@]|/$", url.geturl()):
+        if not SERVER.fullmatch(str(server.get("url"))):
             yield "servers: the url must be https://host[/path], without a slash at its end"
 
 
@@ -277,8 +291,8 @@ def _limit(where: str, limit: Node) -> Iterator[str]:
     if not NAME.fullmatch(str(limit.get("group"))):
         yield f"{where}: group must be a name, such as cancelOrder"
     for key in ("requests", "period-seconds"):
-        if type(limit.get(key)) is not int or limit[key] < 1:
-            yield f"{where}: {key} must be a whole number from 1 on"
+        if type(limit.get(key)) is not int or not 1 <= limit[key] <= MOST_OF_LIMIT:
+            yield f"{where}: {key} must be a whole number from 1 to {MOST_OF_LIMIT}"
     per = limit.get("per")
     if not isinstance(per, list) or not per or {*per} - CALLERS or len({*per}) < len(per):
         yield f"{where}: per must be a list of {' and '.join(sorted(CALLERS))}"
@@ -351,6 +365,8 @@ def _leaf(where: str, schema: Node) -> Iterator[str]:
     if type(low) is not int or type(high) is not int or low > high:
         yield f"{where}: {least} and {most} must be whole numbers, in this order"
         return
+    if max(-low, high) > MOST_OF_NUMBER:
+        yield f"{where}: {least} and {most} must be numbers of 64 bits"
     if kind == "integer":
         if type(example) is not int or not low <= example <= high:
             yield f"{where}: the example must keep the rule"
@@ -362,7 +378,9 @@ def _leaf(where: str, schema: Node) -> Iterator[str]:
     inner = pattern
     while inner != (inner := GROUP.sub("", inner)):
         pass
-    if REPEATED_GROUP.search(pattern) or "|" in inner:
+    if POSSESSIVE.search(pattern):
+        yield f"{where}: the pattern must have no possessive quantifier, such as ++"
+    elif REPEATED_GROUP.search(pattern) or "|" in inner:
         yield f"{where}: a group of the pattern must not be repeated, an alternative be in a group"
     elif not low <= len(str(example)) <= high or not re.fullmatch(pattern, example):
         yield f"{where}: the example must keep the rule"
@@ -587,6 +605,11 @@ def _components(document: Node) -> Iterator[str]:
     kinds = {"securitySchemes", "parameters", "responses", "schemas"}
     yield from _keys("components", components, {"securitySchemes", "schemas"}, kinds)
     yield from _schemes(components.get("securitySchemes", {}))
+    used = str(document["paths"])
+    for kind in ("parameters", "responses"):
+        for name in components.get(kind, {}):
+            if f"'#/components/{kind}/{name}'" not in used:
+                yield f"components: {kind}: {name}: no operation uses it, so nothing checks it"
     schemas = components.get("schemas", {})
     # What is only sent keeps the rules of bodies, which the operations are asked about.
     bodies = [

@@ -81,6 +81,8 @@ def judged(key: str, before: Node, after: Node, *, asks: bool) -> Kind:
         return Kind.WORDING
     if key == "deprecated":
         return Kind.ADDITIVE
+    if key == "tags" and all(each in (after or ()) for each in before or ()):
+        return Kind.ADDITIVE
     if key in LEAST | MOST | {"uniqueItems", "pattern"}:
         sign = -1 if key in MOST else 1
         is_tighter = before is None or (

@@ -165,6 +165,11 @@ EDITS: dict[str, tuple[Edit, Any, str, str]] = {
     "another method": (
         lambda d: move(d["paths"]["/orders"], "put", "post"), BREAKING, BATCH, "`put` → `post`",
     ),
+    "one more tag": (
+        lambda d: d["tags"].append({"name": "trades", "description": "Calls on trades."}),
+        ADDITIVE, "bitopro_client", "trades",
+    ),
+    "a tag less": (lambda d: d.update(tags=[]), BREAKING, "bitopro_client", "tags"),
     "another tag": (lambda d: cancel(d).update(tags=["cancels"]), BREAKING, CANCEL, "cancels"),
     "deprecated": (lambda d: cancel(d).update(deprecated=True), ADDITIVE, CANCEL, "deprecated"),
     "another answer repeated": (

@@ -62,7 +62,12 @@ def test_an_edit_an_extra_and_a_missing_file_are_seen(checkout: Path, name: str)
 #: What makes of the spec one that must not be generated, and the line that says so.
 REFUSED = {
     ("requests: 900", "requests: 0"): (
-        "DELETE /orders/{pair}/{orderId}: x-rate-limit: requests must be a whole number from 1 on"
+        "DELETE /orders/{pair}/{orderId}: x-rate-limit: requests must be a whole number from 1 to "
+        "1000000"
+    ),
+    # YAML 1.1, as the change report reads it: 1.2 has a text here.
+    ("summary: Cancel one order.", "summary: no"): (
+        "DELETE /orders/{pair}/{orderId}: summary must be text"
     ),
     ('"200":', '"204":'): "GET /orders/open: must have one success, of 200, 201, 202",
     ("pattern: ^([A-Z]{1,10}-)?[0-9]{1,20}$", "format: date-time"): (

@@ -171,6 +171,7 @@ def with_open_orders() -> dict[str, Any]:
         }
     }  # fmt: skip
     del document["components"]["schemas"]["OrderIdsByPair"]
+    del document["components"]["responses"]["ConflictOfBody"]
     document["components"]["schemas"]["OrderIds"] = {
         "description": "Order ids by pair.",
         "type": "object",

@@ -117,7 +117,8 @@ def a_body(document: Document) -> Document:
 
 
 BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
-    "not OpenAPI": (lambda d: d.pop("info"), "openapi"),
+    "not OpenAPI": (lambda d: d.update(externalDocs={"url": 5}), "openapi"),
+    "no information": (lambda d: d.pop("info"), "the document: has no info"),
     "no security": (lambda d: d.pop("security"), "security"),
     "alternatives": (
         lambda d: d.update(security=[{"apiKey": []}, {"payload": []}, {"signature": []}]),
@@ -382,16 +383,16 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
     # Limits.
     "no requests": (
         lambda d: limit(d).update(requests=0),
-        WHERE + "x-rate-limit: requests must be a whole number from 1 on",
+        WHERE + "x-rate-limit: requests must be a whole number from 1 to 1000000",
     ),
     "a text as limit": (
         lambda d: limit(d).update(requests="900"),
-        WHERE + "x-rate-limit: requests must be a whole number from 1 on",
+        WHERE + "x-rate-limit: requests must be a whole number from 1 to 1000000",
     ),
-    "true as limit": (lambda d: limit(d).update(requests=True), "a whole number from 1 on"),
+    "true as limit": (lambda d: limit(d).update(requests=True), "a whole number from 1 to 1000000"),
     "half a second": (
         lambda d: limit(d).update({"period-seconds": 0.5}),
-        "period-seconds must be a whole number from 1 on",
+        "period-seconds must be a whole number from 1 to 1000000",
     ),
     "a limit per something": (lambda d: limit(d).update(per=["host"]), "per must be a list of"),
     "a limit per text": (lambda d: limit(d).update(per="ip"), "per must be a list of"),
@@ -549,6 +550,48 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
         lambda d: d["components"]["securitySchemes"]["payload"].update(name="X-PAYLOAD"),
         "securitySchemes: payload: must be the header X-BITOPRO-PAYLOAD, which is signed",
     ),
+    "another scheme than https": (
+        lambda d: d["servers"][0].update(url="http://api.example.com/v3"),
+        "servers: the url must be https://host[/path]",
+    ),
+    "a server in quotes": (
+        lambda d: d["servers"][0].update(url='https://api.example.com/v3"'),
+        "servers: the url must be https://host[/path]",
+    ),
+    "a parameter that nothing uses": (
+        lambda d: d["components"]["parameters"].update(zz={"name": "zz", "in": "cookie"}),
+        "components: parameters: zz: no operation uses it",
+    ),
+    "a response that nothing uses": (
+        lambda d: d["components"]["responses"].update(zz={"description": "It."}),
+        "components: responses: zz: no operation uses it",
+    ),
+    "half a surrogate pair": (
+        lambda d: cancel(d).update(description="It \ud800."),
+        "description: a text must be one that",
+    ),
+    "more requests than can be counted": (
+        lambda d: cancel(d)["x-rate-limit"].update(requests=10**30),
+        WHERE + "x-rate-limit: requests must be a whole number from 1 to 1000000",
+    ),
+    "a longer period than can be counted": (
+        lambda d: cancel(d)["x-rate-limit"].update({"period-seconds": 10**30}),
+        WHERE + "x-rate-limit: period-seconds must be a whole number from 1 to 1000000",
+    ),
+    "a length beyond any": (
+        lambda d: d["components"]["parameters"]["orderId"]["schema"].update(maxLength=10**30),
+        "parameter orderId: minLength and maxLength must be numbers of 64 bits",
+    ),
+    "a possessive pattern": (
+        lambda d: d["components"]["parameters"]["orderId"]["schema"].update(pattern="^[0-9]++$"),
+        "parameter orderId: the pattern must have no possessive quantifier",
+    ),
+    "a pattern that repeats without end": (
+        lambda d: d["components"]["parameters"]["orderId"]["schema"].update(
+            pattern="^[0-9]{1,99999999999}$"
+        ),
+        "parameter orderId: is not in the form of OpenAPI 3.1 (OverflowError",
+    ),
     "a reference to nothing": (
         lambda d: cancel(d)["parameters"].append({"$ref": "#/components/parameters/nobody"}),
         "#/components/parameters/nobody must lead to a component",
@@ -606,6 +649,15 @@ def test_whatever_the_document_is_the_rules_only_say_so(random: Random) -> None:
             break
     for violation in rules.house_violations(document):
         assert "\n" not in violation
+
+
+@pytest.mark.parametrize("at", ["parameters", "responses", "schemas"])
+def test_what_leads_nowhere_is_said_in_a_line(at: str) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["components"][at].popitem()
+    found = list(rules.violations(document))
+    assert found
+    assert all("must lead to a component" in each for each in found)
 
 
 def test_two_operations_may_not_share_a_name() -> None:

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_journal_that_is_in_use_is_left_alone(
     code, out, err = start("back_office.py", "a.jsonl", "b.jsonl", "none/c.jsonl").end()
     assert (code, told(out)) == (1, {OURS[0]: "CANCELLED"})
     assert "a.jsonl: journal must be a file that nobody else has open" in err
-    assert "none/c.jsonl: journal cannot be opened" in err
+    assert "none/c.jsonl: journal cannot be read" in err
     assert "Traceback" not in err
     assert statuses()[OURS[1]] is OrderStatus.OPEN
 
@@ -114,6 +115,13 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     assert (code, told(out)) == (0, {OURS[1]: end})
     assert statuses()[OURS[1]] is OrderStatus[end]
     assert len(cancels()) - sent == len(finish)
+
+
+def test_a_journal_that_is_not_there_is_no_settled_one(start: Any, tmp_path: Path) -> None:
+    code, out, err = start("back_office.py", "a.jsonl").end()
+    assert (code, out) == (1, "")
+    assert "a.jsonl: journal cannot be read" in err
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_wrong_secret_is_said_for_each_journal(

@@ -47,7 +47,7 @@ def test_it_cancels_on_a_price(start: Any, statuses: Statuses, prices: Any, why:
 
 
 @pytest.mark.usefixtures("nobody_reads")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_cancels_when_it_is_told_to_stop(
     start: Any, statuses: Statuses, number: signal.Signals
 ) -> None:
@@ -148,3 +148,34 @@ def test_a_wrong_secret_is_said_in_words(start: Any) -> None:
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("bot: the exchange refused with 401")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_it_finishes_no_signal_cuts_off(
+    bitopro_sandbox: Sandbox, start: Any, statuses: Statuses, number: signal.Signals
+) -> None:
+    before = statuses()
+    bot = start("bot.py", *ARGUMENTS)
+    killing = Fault(name="killed", processed=False, before=bot.kill)
+    bitopro_sandbox.faults.add(killing, call="cancel_order")
+    bot.says("watching")
+    bot.told("1")
+    assert bot.wait() == -signal.SIGKILL
+
+    bot = start("bot.py", *ARGUMENTS)
+    stopping = Fault(name="stopped", after_ms=200, before=lambda: bot.stop(number))
+    bitopro_sandbox.faults.add(stopping, call="get_order")
+    code, _, err = bot.end()
+    assert (code, err) == (0, "")
+    assert statuses() == before | CANCELLED
+
+
+def test_it_cancels_though_nobody_reads_what_it_says(start: Any, statuses: Statuses) -> None:
+    before = statuses()
+    bot = start("bot.py", *ARGUMENTS)
+    bot.says("watching")
+    bot.process.stdout.close()
+    bot.told("1")
+    assert bot.wait() == 0
+    assert bot.process.stderr.read() == ""
+    assert statuses() == before | CANCELLED

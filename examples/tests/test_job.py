@@ -190,6 +190,35 @@ def test_told_to_stop_it_sends_no_more_and_settles_what_was_sent(
     assert statuses() == before | cancelled(few_orders)
 
 
+def test_what_is_left_of_another_file_is_not_touched(
+    bitopro_sandbox: Sandbox,
+    start: Any,
+    statuses: Statuses,
+    few_orders: list[str],
+    redis: Any,
+    tmp_path: Path,
+) -> None:
+    before = statuses()
+    job = start("job.py", "orders.csv", "--part", "1/1", REDIS_URL=redis[0])
+    killing = Fault(name="killed", processed=False, before=job.kill)
+    bitopro_sandbox.faults.add(killing, call="cancel_order")
+    assert job.wait() == -signal.SIGKILL
+    (tmp_path / "others.csv").write_text("BTC_TWD,2959906694\n")
+    code, out, err = start("job.py", "others.csv", "--part", "1/1", REDIS_URL=redis[0]).end()
+    assert (code, out) == (1, "")
+    assert err.startswith("job 1/1: the journal is about other orders: {'pair': 'BTC_TWD'")
+    assert statuses() == before
+
+
+def test_a_pair_may_be_written_in_either_case(
+    start: Any, few_orders: list[str], redis: Any, tmp_path: Path
+) -> None:
+    lines = [f"{pair},{each}\n" for each in few_orders for pair in ("btc_twd", "BTC_TWD")]
+    (tmp_path / "orders.csv").write_text("".join(lines))
+    code, out, _ = start("job.py", "orders.csv", "--part", "1/1", REDIS_URL=redis[0]).end()
+    assert (code, sorted(told(out))) == (0, few_orders)
+
+
 @pytest.mark.parametrize(
     ("text", "part", "url", "message"),
     [

@@ -369,6 +369,11 @@ def _check_given(journal: object) -> None:
             f"journal must be a Journal, such as Journal('cancels.jsonl'), not "
             f"{type(journal).__name__}"
         )
+    if not journal.is_open:
+        raise InvalidArgumentError(
+            f"journal must be open, such as within `with Journal(...)`: {journal.path} was closed, "
+            "or opened before this process was forked"
+        )
 
 
 def running(

@@ -39,6 +39,8 @@ logger: logging.Logger = logging.getLogger("bitopro_orders")
 VERSION = 1
 #: Each line begins with its version.
 BEGINNING = b'{"v":'
+#: Ends a line that is torn, so that it does not count, not even if only its end was missing.
+TORN = b"~\n"
 #: So long a cancel waits for its line to be on the disk before it goes out all the same.
 PATIENCE_SECONDS = 5.0
 #: So many lines that could not be written are kept for when there is room again.
@@ -130,12 +132,13 @@ class Ledger:
         """
         ledger, others, strange, ours = cls(), 0, 0, 0
         for text in lines:
-            if not text.endswith(b"\n"):
-                break
-            if text.startswith(BEGINNING):
+            is_torn = not text.endswith(b"\n")
+            if text.startswith(BEGINNING) or (is_torn and BEGINNING.startswith(text)):
                 ours += 1
             elif text.strip():
                 strange += 1
+            if is_torn:
+                break
             # A torn line in the middle was followed by others when there was room again.
             with contextlib.suppress(*forms.WRONG, RecursionError):
                 line = json.loads(text)
@@ -173,11 +176,11 @@ class Ledger:
         call = self.orders.setdefault(key, {}).setdefault(
             name or "", _Call(line["pair"], line["order_id"])
         )
-        call.attempts = max(call.attempts, line["attempt"])
+        call.attempts = max(call.attempts, int(line["attempt"]))
         if event == "cancel":
-            call.sent_ms = max(call.sent_ms, line["until_ms"])
+            call.sent_ms = max(call.sent_ms, int(line["until_ms"]))
         elif event == "answer":
-            call.sent_ms = line["sent_ms"]
+            call.sent_ms = int(line["sent_ms"])
             call.accepted = call.accepted or line["outcome"] == Outcome.ACCEPTED
         else:
             call.told = OutcomeUnknownError.from_json(line["form"])
@@ -271,6 +274,7 @@ class Journal:
         written: Future[bool] = Future()
         self._ledger.take(line)
         if not self.is_open:
+            self._say_lost("it is closed")
             written.set_result(False)
         else:
             # In ASCII, as half a surrogate pair of the exchange's has no other form.
@@ -301,7 +305,7 @@ class Journal:
         lines = [*self._missed, *lines]
         if not lines:
             return True
-        rest = memoryview(b"\n" * self._is_torn + b"".join(lines))
+        rest = memoryview(TORN * self._is_torn + b"".join(lines))
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
@@ -309,15 +313,17 @@ class Journal:
             self._is_torn = False
             os.fsync(self._file)
         except OSError as error:
-            reason = f"{type(error).__name__}: {error.strerror}"
-            if self.problem is None:
-                logger.warning("the journal cannot be written (%s); cancels go out", reason)
-            self.problem = reason
+            self._say_lost(f"{type(error).__name__}: {error.strerror}")
             self._missed = deque(lines, maxlen=MOST_MISSED)
             return False
         self.problem = None
         self._missed.clear()
         return True
+
+    def _say_lost(self, reason: str) -> None:
+        if self.problem is None:
+            logger.warning("the journal cannot be written (%s); cancels go out", reason)
+        self.problem = reason
 
 
 def _opened(path: Path) -> tuple[int, Ledger, bool]:

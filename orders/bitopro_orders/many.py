@@ -173,11 +173,17 @@ class ManyOutcomes:
         self._thread = threading.Thread(target=self._work_in_loop, name="many orders", daemon=True)
         try:
             self._thread.start()
-            loop = self._loop.result()
-            while (end := _waited(self._run.next_end(), loop)) is not None:
+            while (end := self._next_end()) is not None:
                 yield end
         finally:
             self.close()
+
+    def _next_end(self) -> End | None:
+        loop = self._loop.result()
+        if self._thread is None or not self._thread.is_alive():
+            # A forked child has none of the parent's threads, and would wait for ever.
+            raise RuntimeError("many outcomes are iterated in the process that began it")
+        return _waited(self._run.next_end(), loop)
 
     def _work_in_loop(self) -> None:
         try:

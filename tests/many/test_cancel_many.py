@@ -561,3 +561,19 @@ def test_errors_hold_no_secret(sandbox: Sandbox) -> None:
     texts = [f"{end} {end!r} {vars(end)}" for end in ends if isinstance(end, BitoProError)]
     assert len(texts) == 3
     assert not any(sandbox.account.api_secret in text for text in texts)
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_outcomes(sandbox: Sandbox) -> None:
+    with client_of(sandbox) as client:
+        many = cancel_many(client, place(sandbox, 20))
+        ends = iter(many)
+        next(ends)
+        if not (child := os.fork()):
+            signal.alarm(20)
+            try:
+                list(ends)
+            except RuntimeError:
+                os._exit(0)
+            os._exit(1)
+        assert len(list(ends)) == 19
+        assert os.waitpid(child, 0)[1] == 0

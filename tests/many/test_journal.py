@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bitopro_orders import (
+    CancelOutcome,
     InvalidArgumentError,
     Journal,
     NotSentError,
@@ -364,6 +365,9 @@ def test_a_journal_torn_at_any_byte_says_what_its_whole_lines_say(
         if data[:size].endswith(b"\n"):
             at_line = open_orders(torn)
         assert open_orders(torn) == at_line
+        with Journal(torn) as journal:
+            journal.put({"event": "cancel", "arguments": {}})
+        assert open_orders(torn) == at_line, "what comes after it completes no line"
 
 
 def test_a_torn_line_does_not_spoil_the_next(sandbox: Sandbox, cancel_all: Do, file: Path) -> None:
@@ -372,9 +376,22 @@ def test_a_torn_line_does_not_spoil_the_next(sandbox: Sandbox, cancel_all: Do, f
     with Journal(file) as journal:
         cancel_all(sandbox, orders, journal=journal)
     torn, *rest = file.read_bytes().splitlines()
-    assert torn == b'{"v":1,"event":"canc'
+    assert torn.startswith(b'{"v":1,"event":"canc')
     assert {json.loads(line)["order_id"] for line in rest} == ids(orders)
     assert unresolved(file) == []
+
+
+def test_a_line_whose_time_is_no_number_holds_nobody_up(
+    sandbox: Sandbox, resume_all: Do, file: Path
+) -> None:
+    ((pair, order_id),) = place(sandbox, 1)
+    known = {"v": 1, "event": "cancel", "call": "1", "pair": pair, "order_id": order_id}
+    text = json.dumps(known | {"attempt": 1, "until_ms": 1e300}).replace("1e+300", "1e999")
+    file.write_text(text + "\n")
+    sandbox.faults.add(faults.status(503), call="get_order", probability=1)
+    with Journal(file) as journal:
+        ends, _ = resume_all(sandbox, journal, timeout=0.5)
+    assert [type(end) for end in ends] == [OutcomeUnknownError]
 
 
 @pytest.mark.parametrize("line", [b'{"v":1}', b'{"v":1,"event":"end"}', b'{"v":1,"ev', b"", b"\n7"])
@@ -384,7 +401,9 @@ def test_a_line_that_says_nothing_is_passed_over(file: Path, line: bytes) -> Non
     Journal(file).close()
 
 
-@pytest.mark.parametrize("text", [b"[]\n", b"pair,id\nBTC_TWD,1\n", b"root:x:0\n\n7\n"])
+@pytest.mark.parametrize(
+    "text", [b"[]\n", b"pair,id\nBTC_TWD,1\n", b"root:x:0\n\n7\n", b"BTC_TWD,1"]
+)
 def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(file: Path, text: bytes) -> None:
     file.write_bytes(text)
     with pytest.raises(InvalidArgumentError, match="no line of this file is one of a journal"):
@@ -543,6 +562,27 @@ def test_what_cannot_be_opened_is_refused_before_anything_is_sent(
             cancel_many(client, [], journal=str(file))  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match="journal must be a Journal"):
             resume(client, file)  # type: ignore[arg-type]
+        closed = Journal(file)
+        closed.close()
+        for call in (cancel_many, cancel_many_async, resolve_many, resolve_many_async):
+            with pytest.raises(InvalidArgumentError, match="journal must be open"):
+                call(client, [], journal=closed)
+        with pytest.raises(InvalidArgumentError, match="journal must be open"):
+            resume(client, closed)
+    assert not sandbox.journal
+
+
+def test_a_journal_closed_too_early_is_told_of_and_costs_no_order(
+    sandbox: Sandbox, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(sandbox) as client:
+        with Journal(file) as journal:
+            many = cancel_many(client, place(sandbox, 2), journal=journal)
+        assert [str(end.state) for end in many if isinstance(end, CancelOutcome)] == [
+            "cancelled"
+        ] * 2
+    assert journal.problem == "it is closed"
+    assert caplog.text.count("the journal cannot be written (it is closed)") == 1
 
 
 def test_ctrl_c_leaves_a_journal_that_knows_what_is_out(sandbox: Sandbox, file: Path) -> None:
