@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import certifi
@@ -45,6 +47,33 @@ def test_a_server_that_holds_is_asked_over_one_connection(
         for _ in range(3):
             assert caller.cancel(client).order_id == ORDER_ID
         assert (len(server.requests), server.opened) == (3, 1 if caller.is_ours else 3)
+
+
+def test_a_thread_trusts_the_authorities_while_another_one_still_loads_them(
+    securely: Serving, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, may_go_on = threading.Event(), threading.Event()
+
+    def where() -> str:
+        if not loading.is_set():
+            loading.set()
+            assert may_go_on.wait(20)
+        return str(folder / "good" / "certificate.pem")
+
+    monkeypatch.setattr(certifi, "where", where)
+    policy = SendingPolicy(attempts=1, in_flight=2)
+    with (
+        securely(always(answer())) as server,
+        connect(CREDENTIALS, base_url=server.base_url, policy=policy) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first = pool.submit(cancel_order.sync, PAIR, ORDER_ID, client=client)
+        try:
+            assert loading.wait(20)
+            assert cancel_order.sync(PAIR, ORDER_ID, client=client).order_id == ORDER_ID
+        finally:
+            may_go_on.set()
+        assert first.result(20).order_id == ORDER_ID
 
 
 def test_a_handshake_that_never_ends_is_not_sent_at_the_deadline(caller: Caller) -> None:
