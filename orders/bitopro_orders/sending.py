@@ -387,17 +387,17 @@ class Sender:
         progress.waited = False
         connection: Connection | None = None
         try:
-            # Before the queue: to look whether it is open lets other threads run, who would wait.
-            connection = transport.take(origin)
             queue.join(token, waiter)
             while seconds := queue.seconds_until_first(token, waiter, question.in_flight):
-                if connection is not None:
-                    unused, connection = connection, None
-                    transport.put(unused)
                 reason = _crowd(queue)
                 yield from self._listen(progress, waiter, seconds, channel, reason)
             while True:
-                connection = connection or transport.take(origin)
+                if connection is None:
+                    # Whether one is open is asked of the system, and meanwhile other threads run:
+                    # those who may be in flight beside this one are not to wait for that.
+                    waiter.is_opening = True
+                    connection = transport.take(origin)
+                    waiter.is_opening = False
                 self._check_time(progress, queue)
                 needs, spare = self._pressure(progress, question, queue)
                 asked = question._replace(

@@ -29,7 +29,7 @@ class Waiter:
         signal: Wakes it.
         due: When it must have done its next step; None while it has nothing to do.
         home: Its event loop or thread. If one waiter is late, so are all of the same home.
-        is_opening: Whether it opens a connection.
+        is_opening: Whether it looks for an open connection, or opens one.
         has_left: Whether it has left the queue.
     """
 
