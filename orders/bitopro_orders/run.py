@@ -584,8 +584,10 @@ class Run:
         self.account.under_way -= 1
         if self._is_over and isinstance(end, OutcomeUnknownError):
             self.cut.append(end)
-        escort.end(end)
-        self._tell(end)
+        try:
+            escort.end(end)
+        finally:  # or whoever iterates would wait for ever
+            self._tell(end)
 
     def _end_of(self, escort: Escort, task: "asyncio.Task[CancelOutcome | Asked]") -> End | Asked:
         error = None if task.cancelled() else task.exception()

@@ -585,6 +585,29 @@ def test_a_journal_closed_too_early_is_told_of_and_costs_no_order(
     assert caplog.text.count("the journal cannot be written (it is closed)") == 1
 
 
+def test_an_end_that_the_journal_cannot_take_is_told_all_the_same(
+    sandbox: Sandbox,
+    cancel_all: Do,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    orders = place(sandbox, 3)
+    with Journal(file) as journal:
+
+        def put(line: dict[str, Any], put: Any = journal.put) -> Any:
+            if line["event"] == "end":
+                raise ValueError("no line")
+            return put(line)
+
+        monkeypatch.setattr(journal, "put", put)
+        ends, account = cancel_all(sandbox, orders, journal=journal)
+    assert [end.state for end in ends] == [State.CANCELLED] * 3
+    assert (account.taken, account.under_way) == (3, 0)
+    assert "no line" in caplog.text
+    assert len(unresolved(file)) == 3
+
+
 def test_ctrl_c_leaves_a_journal_that_knows_what_is_out(sandbox: Sandbox, file: Path) -> None:
     orders = place(sandbox, 30)
     sandbox.faults.add(faults.delay(before_ms=2000), probability=1, call="get_order")
