@@ -334,7 +334,7 @@ def _opened(path: Path) -> tuple[int, Ledger, bool]:
         raise InvalidArgumentError("journal needs a system with POSIX locks") from None
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # such as a path with a null byte
         raise InvalidArgumentError(f"journal cannot be opened: {error}") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -394,6 +394,8 @@ def unresolved(journal: Journal | str | os.PathLike[str]) -> list[OutcomeUnknown
         try:
             with Path(journal).open("rb") as lines:
                 return [error for _, error in Ledger.read(lines).unresolved()]
-        except OSError as error:
+        except InvalidArgumentError:
+            raise
+        except (OSError, ValueError) as error:
             raise InvalidArgumentError(f"journal cannot be read: {error}") from None
     return [error for _, error in journal.unresolved()]

@@ -552,7 +552,7 @@ def test_a_forked_child_does_not_keep_the_lock(file: Path) -> None:
 def test_what_cannot_be_opened_is_refused_before_anything_is_sent(
     sandbox: Sandbox, tmp_path: Path, file: Path
 ) -> None:
-    for path in (tmp_path, tmp_path / "no" / "folder"):
+    for path in (tmp_path, tmp_path / "no" / "folder", tmp_path / "null\0byte"):
         with pytest.raises(InvalidArgumentError, match="journal"):
             Journal(path)
         with pytest.raises(InvalidArgumentError, match="journal"):
