@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import files, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -204,9 +204,12 @@ def changed_templates() -> dict[str, tuple[str, str]]:
 
 
 def record() -> None:
-    """Keep upstream's templates as those that ours are written for."""
+    """Keep upstream's templates, with their licence, as those that ours are written for."""
     shutil.rmtree(RECORDED)
     shutil.copytree(PACKAGE / "templates", RECORDED)
+    for file in files(NAME) or ():
+        if file.match("*.dist-info/**/LICENSE"):
+            shutil.copy(file.locate(), RECORDED)
 
 
 def generate(

@@ -147,6 +147,7 @@ def test_every_template_that_changed_upstream_is_named_with_its_diff(openapi: Pa
     assert "-a list" in said
     assert upstream(openapi, options=["--record"]) == []
     assert upstream(openapi) == []
+    assert (recorded / "LICENSE").read_text().startswith("MIT License")
 
 
 @needs_generator
