@@ -8,6 +8,11 @@ import time
 from pathlib import Path
 
 
+def say(text: object) -> None:
+    """Print a line at once: a bot and its child write to the same pipe."""
+    os.write(1, f"{text}\n".encode())
+
+
 def obey(word: str, what: str) -> None:
     match word:
         case "exit":
@@ -15,14 +20,14 @@ def obey(word: str, what: str) -> None:
         case "die":
             os.kill(os.getpid(), int(what))
         case "ignore":
-            signal.signal(int(what), lambda *_: print("told", flush=True))
+            signal.signal(int(what), lambda *_: say("told"))
         case "heed":
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(what)))
         case "print":
-            print(what, flush=True)
+            say(what)
         case "child":
             child = subprocess.Popen([sys.executable, "-m", "tests.guard.bots", *what.split()])
-            print(child.pid, flush=True)
+            say(child.pid)
         case "beat":
             for _ in range(int(what)):
                 Path(os.environ["BEAT"]).touch()
@@ -30,12 +35,12 @@ def obey(word: str, what: str) -> None:
         case "leave":
             os.setpgid(0, os.getpgid(os.getppid()))
         case "read":
-            print(f"read {sys.stdin.readline().strip()}", flush=True)
+            say(f"read {sys.stdin.readline().strip()}")
         case "wait":
             # Not for ever, should the test that has started it have failed.
             time.sleep(120)
 
 
-print(os.getpid(), flush=True)
+say(os.getpid())
 for argument in sys.argv[1:]:
     obey(*argument.partition("=")[::2])
