@@ -15,7 +15,7 @@ class Constructors(griffe.Extension):
         super().__init__()
         self._classes = {
             (surface.stem, name): member
-            for surface in SURFACE.glob("*.txt")
+            for surface in SURFACE.glob("bitopro_*.txt")  # the packages
             for section in re.split(
                 r"^# module .*$", surface.read_text("utf-8"), flags=re.MULTILINE
             )
