@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import command_line
 import surface
 import yaml
-from report import report
+from report import REACHED, report
 from spec_changes import Change, Kind, Specs
 from surface_changes import surface_changes
 
@@ -135,7 +135,7 @@ def shortcomings(changes: list[Change], before: State, version: str, changelog: 
     }
     words = set(re.findall(r"\w+", top)) | set(re.findall(r"[-\w]+", top))
     for each in changes:
-        last = {re.findall(r"[-\w]+", name)[-1] for name in each.names if ".*." not in name}
+        last = {re.findall(r"[-\w]+", name)[-1] for name in each.names if REACHED not in name}
         if each.kind is Kind.BREAKING and last and not last & words:
             found.append(f"the changelog's top does not name {' or '.join(sorted(last))}")
     for kind in sorted({each.kind for each in changes}, reverse=True):

@@ -97,9 +97,8 @@ OF_TYPES = {
 Node = Mapping[str, Any]
 #: What looking at a document raises that is not even of the form in which it is looked at.
 NOT_OF_FORM = (
-    *(ArithmeticError, AttributeError, LookupError, RecursionError),
-    *(TypeError, ValueError, re.error),
-)
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, re.error,
+)  # fmt: skip
 
 
 def violations(document: Node) -> Iterator[str]:
@@ -605,10 +604,10 @@ def _components(document: Node) -> Iterator[str]:
     kinds = {"securitySchemes", "parameters", "responses", "schemas"}
     yield from _keys("components", components, {"securitySchemes", "schemas"}, kinds)
     yield from _schemes(components.get("securitySchemes", {}))
-    used = str(document["paths"])
     for kind in ("parameters", "responses"):
+        used = _reached(document, document["paths"], kind)
         for name in components.get(kind, {}):
-            if f"'#/components/{kind}/{name}'" not in used:
+            if name not in used:
                 yield f"components: {kind}: {name}: no operation uses it, so nothing checks it"
     schemas = components.get("schemas", {})
     # What is only sent keeps the rules of bodies, which the operations are asked about.
@@ -684,8 +683,8 @@ def _schemes(schemes: Node) -> Iterator[str]:
             yield f"securitySchemes: {name}: must be the header {SECURITY[name]}, which is signed"
 
 
-def _reached(document: Node, node: object) -> set[str]:
-    """Return the schemas that are used in a part of the document."""
+def _reached(document: Node, node: object, kind: str = "schemas") -> set[str]:
+    """Return the components of a kind that are used in a part of the document."""
     found: set[str] = set()
     todo = [node]
     while todo:
@@ -697,7 +696,7 @@ def _reached(document: Node, node: object) -> set[str]:
             if each.get("$ref", "") not in found | {""}:
                 found.add(each["$ref"])
                 todo.append(resolved(document, each))
-    return {ref.rpartition("/")[2] for ref in found if "/schemas/" in ref}
+    return {ref.rpartition("/")[2] for ref in found if f"/{kind}/" in ref}
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import files, version
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, nodes
 
 NAME = "openapi_python_client"
-VERSION = version(NAME)
+VERSION = metadata.version(NAME)
 HERE = Path(__file__).resolve().parent
 PACKAGE = Path(str(find_spec(NAME).origin)).parent  # type: ignore[union-attr]
 TEMPLATES = HERE / "templates"
@@ -207,7 +207,7 @@ def record() -> None:
     """Keep upstream's templates, with their licence, as those that ours are written for."""
     shutil.rmtree(RECORDED)
     shutil.copytree(PACKAGE / "templates", RECORDED)
-    for file in files(NAME) or ():
+    for file in metadata.files(NAME) or ():
         if file.match("*.dist-info/**/LICENSE"):
             shutil.copy(file.locate(), RECORDED)
 

@@ -23,6 +23,21 @@ def nobody_reads(bitopro_sandbox: Sandbox) -> None:
     bitopro_sandbox.faults.add(faults.status(503), call="get_order", probability=1)
 
 
+@pytest.fixture
+def kill_one(bitopro_sandbox: Sandbox, start: Any) -> Callable[..., None]:
+    """Return what lets a bot die while the exchange has its first cancel in its hands."""
+
+    def killed(*, is_processed: bool) -> None:
+        bot = start("bot.py", *ARGUMENTS)
+        killing = Fault(name="killed", processed=is_processed, before=bot.kill)
+        bitopro_sandbox.faults.add(killing, call="cancel_order")
+        bot.says("watching")
+        bot.told("1")
+        assert bot.wait() == -signal.SIGKILL
+
+    return killed
+
+
 @pytest.mark.usefixtures("nobody_reads")
 @pytest.mark.parametrize(
     ("prices", "why"),
@@ -108,14 +123,9 @@ def test_a_floor_that_is_no_price_is_refused(start: Any, statuses: Statuses, flo
 
 
 def test_what_another_bot_left_is_not_touched(
-    bitopro_sandbox: Sandbox, start: Any, statuses: Statuses
+    start: Any, statuses: Statuses, kill_one: Callable[..., None]
 ) -> None:
-    bot = start("bot.py", *ARGUMENTS)
-    killing = Fault(name="killed", processed=False, before=bot.kill)
-    bitopro_sandbox.faults.add(killing, call="cancel_order")
-    bot.says("watching")
-    bot.told("1")
-    assert bot.wait() == -signal.SIGKILL
+    kill_one(is_processed=False)
     before = statuses()
     code, out, _ = start("bot.py", "ETH_TWD", "2959906696", "--below", "1").end()
     assert code == 1
@@ -125,16 +135,10 @@ def test_what_another_bot_left_is_not_touched(
 
 @pytest.mark.parametrize("is_processed", [True, False])
 def test_killed_in_the_middle_it_finishes_when_it_is_started_again(
-    bitopro_sandbox: Sandbox, start: Any, statuses: Statuses, is_processed: bool
+    start: Any, statuses: Statuses, kill_one: Callable[..., None], is_processed: bool
 ) -> None:
     before = statuses()
-    bot = start("bot.py", *ARGUMENTS)
-    # It dies at the moment in which the exchange has the first cancel in its hands.
-    killing = Fault(name="killed", processed=is_processed, before=bot.kill)
-    bitopro_sandbox.faults.add(killing, call="cancel_order")
-    bot.says("watching")
-    bot.told("1")
-    assert bot.wait() == -signal.SIGKILL
+    kill_one(is_processed=is_processed)
     assert statuses() != before | CANCELLED
 
     code, out, err = start("bot.py", *ARGUMENTS).end()
@@ -152,15 +156,14 @@ def test_a_wrong_secret_is_said_in_words(start: Any) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_it_finishes_no_signal_cuts_off(
-    bitopro_sandbox: Sandbox, start: Any, statuses: Statuses, number: signal.Signals
+    bitopro_sandbox: Sandbox,
+    start: Any,
+    statuses: Statuses,
+    kill_one: Callable[..., None],
+    number: signal.Signals,
 ) -> None:
     before = statuses()
-    bot = start("bot.py", *ARGUMENTS)
-    killing = Fault(name="killed", processed=False, before=bot.kill)
-    bitopro_sandbox.faults.add(killing, call="cancel_order")
-    bot.says("watching")
-    bot.told("1")
-    assert bot.wait() == -signal.SIGKILL
+    kill_one(is_processed=False)
 
     bot = start("bot.py", *ARGUMENTS)
     stopping = Fault(name="stopped", after_ms=200, before=lambda: bot.stop(number))
