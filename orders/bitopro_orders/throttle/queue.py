@@ -133,7 +133,7 @@ class Queue:
                 self._waiting.pop(token, None)
 
     def opening(self) -> int:
-        """Return how many waiters open a connection."""
+        """Return how many waiters look for a connection, or open one."""
         return sum(waiter.is_opening for waiter in list(self._waiting.values()))
 
     def seconds_to_first_deadline(self) -> float:
